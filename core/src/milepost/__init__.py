@@ -1,0 +1,41 @@
+"""Durable workflows from ordinary synchronous functions: pause for days, survive crashes, resume in another process."""
+
+from milepost import errors
+from milepost._engine import Engine, set_engine
+from milepost._future import TaskFuture, as_completed
+from milepost._inject import RunnableConfig, StreamWriter
+from milepost._interrupt import get_config, get_store, get_stream_writer, interrupt
+from milepost._task import Task, task
+from milepost._workflow import Workflow, entrypoint
+from milepost.drivers import open_checkpointer, open_store
+from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
+from milepost.question import Command, Interrupt
+from milepost.state import StateSnapshot
+from milepost.store import BaseStore
+
+__all__ = [
+    "BaseStore",
+    "Command",
+    "Engine",
+    "InMemorySaver",
+    "InMemoryStore",
+    "Interrupt",
+    "MemorySaver",
+    "RunnableConfig",
+    "StateSnapshot",
+    "StreamWriter",
+    "Task",
+    "TaskFuture",
+    "Workflow",
+    "as_completed",
+    "entrypoint",
+    "errors",
+    "get_config",
+    "get_store",
+    "get_stream_writer",
+    "interrupt",
+    "open_checkpointer",
+    "open_store",
+    "set_engine",
+    "task",
+]

@@ -1,0 +1,358 @@
+"""Taking a thread to work on it: read, decide, take; and again from the start when somebody came first.  (layer 6)
+
+What is decided is a pure function of the journal's fold and the request (:func:`decide`); everything that touches the
+backend is in :func:`take`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from milepost import _ids, _owner, serde
+from milepost._fold import CLOSED, RunState, ThreadState, voided
+from milepost._lease import Holding
+from milepost.checkpoint import (
+    Abandoned,
+    Batch,
+    Claimed,
+    Head,
+    Parent,
+    Record,
+    Resumed,
+    Retried,
+    Started,
+    Status,
+    Swap,
+    Value,
+)
+from milepost.errors import (
+    AlreadyAnswered,
+    AmbiguousAnswer,
+    HeadMoved,
+    NothingToResume,
+    PositionTaken,
+    StorageError,
+    ThreadBusy,
+    UnknownInterrupt,
+    UnknownThread,
+    WrongWorkflow,
+)
+
+if TYPE_CHECKING:
+    from milepost._clock import Clock
+    from milepost._lease import Watch
+    from milepost.checkpoint import Checkpointer, Owner
+    from milepost.question import Command
+
+_ATTEMPTS: Final = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """Begin a run with an input. ``parent`` is set when a call of another run asks for it."""
+
+    workflow: str
+    input: Value
+    parent: Parent | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Resume:
+    """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later."""
+
+    workflow: str
+    command: Command
+    bound: str | None = field(default=None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Continue:
+    """Go on after an error or a crash; gives back what there is where nothing is left to do."""
+
+    workflow: str
+
+
+Request: TypeAlias = Start | Resume | Continue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Nothing to execute: the run of this state is done or waits for answers."""
+
+    run: RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The thread is ours: execute its newest run. ``state`` includes the batch that took it."""
+
+    holding: Holding
+    state: ThreadState
+
+    @property
+    def run(self) -> RunState:
+        """The run to execute."""
+        assert self.state.run is not None  # noqa: S101 - a thread is taken to execute its newest run
+        return self.state.run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taker:
+    """What taking needs besides the request."""
+
+    checkpointer: Checkpointer
+    thread: str
+    clock: Clock
+    watch: Watch
+    lease: float
+
+
+# -- deciding: pure -------------------------------------------------------------------------------------------------
+
+
+def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+    """Return the records that carry out a request, or the run that needs none.
+
+    Raises:
+        UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as they say.
+    """
+    run = state.run
+    if run is not None and run.started.workflow != request.workflow:
+        raise WrongWorkflow(
+            f"thread {state.thread!r} belongs to workflow {run.started.workflow!r}, not to {request.workflow!r}: use "
+            f"that workflow, or another thread id",
+            thread_id=state.thread,
+            bound_to=run.started.workflow,
+        )
+    if isinstance(request, Start):
+        return _start(state, request, owner, now)
+    if run is None:
+        raise UnknownThread(
+            f"nothing is on record for thread {state.thread!r}: start it with an input", thread_id=state.thread
+        )
+    if isinstance(request, Resume):
+        return (Resumed(at=now, owner=owner, answers=_answers(state.thread, run, request)),)
+    return _continue(run, owner, now)
+
+
+def _start(state: ThreadState, request: Start, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+    run = state.run
+    if run is not None and request.parent is not None and run.started.parent == request.parent:
+        return _continue(run, owner, now)  # the call that asks began it before its process died
+    before: list[Record] = []
+    if run is not None and run.status not in CLOSED:
+        if run.status is Status.RUNNING:
+            before.append(Claimed(at=now, owner=owner))
+        before.append(Abandoned(at=now, run=run.id))
+    return (
+        *before,
+        Started(
+            run=_ids.run_id(state.thread, state.tail),
+            workflow=request.workflow,
+            at=now,
+            owner=owner,
+            input=request.input,
+            previous=last_finished(state),
+            parent=request.parent,
+        ),
+    )
+
+
+def _continue(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+    if run.status is Status.FAILED:
+        calls = run.failed.caused_by if run.failed is not None else ()
+        return (Retried(at=now, owner=owner, voids=voided(run, calls)),)
+    if run.status is Status.RUNNING:
+        return (Claimed(at=now, owner=owner),)
+    return Settled(run=run)
+
+
+def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
+    answers = request.command.by_id
+    if answers is None:
+        answers = {_addressee(thread, run, request): request.command.resume}
+    for id_ in answers:
+        _check_pending(thread, run, id_)
+    return {id_: Value(text=serde.encode(answer, where=f"the answer to {id_}")) for id_, answer in answers.items()}
+
+
+def _addressee(thread: str, run: RunState, request: Resume) -> str:
+    """Return the question that a plain answer is for."""
+    if request.bound is None:
+        if len(run.pending) > 1:
+            raise AmbiguousAnswer(
+                f"thread {thread!r} asks {len(run.pending)} questions: answer by id, Command(resume={{id: answer}}), "
+                f"with the ids {', '.join(run.pending)}",
+                thread_id=thread,
+            )
+        if not run.pending:
+            raise _nothing_to_resume(thread, run)
+        request.bound = run.pending[0]
+    return request.bound
+
+
+def _check_pending(thread: str, run: RunState, id_: str) -> None:
+    if id_ in run.pending:
+        return
+    if id_ in run.answers:
+        raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
+    if not run.pending:
+        raise _nothing_to_resume(thread, run)
+    raise UnknownInterrupt(
+        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.pending)}", thread_id=thread
+    )
+
+
+def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
+    remedy = {
+        Status.FAILED: "it failed: continue it with invoke(None)",
+        Status.RUNNING: "it was cut off: continue it with invoke(None)",
+    }.get(run.status, f"it is {run.status}: start a new run with an input")
+    return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
+
+
+def last_finished(state: ThreadState) -> int | None:
+    """Return the position of the last ``finished``, in the newest run or before it."""
+    if state.run is None or state.run.finished is not None:
+        return state.finished
+    return state.run.started.previous
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> ThreadState:
+    """Fold the newest run from the journal; where the head's hint misleads, the whole journal."""
+    start = 0 if head is None else head.run
+    state = ThreadState(thread=thread)
+    for position, batch in checkpointer.read(thread, start):
+        if position == start and start and not any(isinstance(record, Started) for record in batch.records):
+            break
+        state.apply(position, batch)
+    if start and state.run is None:
+        state = ThreadState(thread=thread)
+        for position, batch in checkpointer.read(thread):
+            state.apply(position, batch)
+    return state
+
+
+# -- taking ---------------------------------------------------------------------------------------------------------
+
+
+def take(taker: Taker, request: Request) -> Taken | Settled:
+    """Carry a request out as far as its records; what comes back is ours to execute, or needs no execution.
+
+    Raises:
+        ThreadBusy: somebody alive holds the thread.
+        MilepostError: what :func:`decide` raises, or the driver.
+    """
+    owner = _owner.begin()
+    taken = None
+    mine: Head | None = None
+    try:
+        for attempt in range(_ATTEMPTS):
+            head = taker.checkpointer.load_head(taker.thread)
+            if mine is None or head != mine:
+                mine = None
+                _check_free(taker, head)
+            state = read_thread(taker.checkpointer, taker.thread, head)
+            decided = decide(state, request, owner, taker.clock.now().isoformat())
+            if isinstance(decided, Settled):
+                return decided
+            batch = Batch(id=f"{owner.session}-t{attempt}", records=decided)
+            swap = _raised(taker, head, state, batch, owner)
+            try:
+                taker.checkpointer.wake(taker.thread, state.tail, batch, swap)
+            except HeadMoved:
+                continue
+            except PositionTaken:
+                mine = taker.checkpointer.load_head(taker.thread)
+                mine = swap.head if mine == swap.head else None
+                continue
+            mine = None
+            state.apply(state.tail, batch)
+            taker.watch.forget(taker.checkpointer, taker.thread)
+            taken = Taken(holding=Holding(taker.checkpointer, swap.head, owner, taker.clock), state=state)
+            return taken
+        raise ThreadBusy(
+            f"thread {taker.thread!r} changes hands too fast: try again", thread_id=taker.thread, retry_after=0.0
+        )
+    finally:
+        if mine is not None:
+            _lower(taker, mine, owner)
+        if taken is None:
+            _owner.end(owner)
+
+
+def _check_free(taker: Taker, head: Head | None) -> None:
+    if head is None or head.status is not Status.RUNNING or head.owner is None:
+        return
+    owner = head.owner
+    if _owner.is_dead(owner):
+        return
+    if _owner.is_here(owner):
+        raise ThreadBusy(
+            f"thread {taker.thread!r} is being run by another call in this process",
+            thread_id=taker.thread,
+            owner=str(owner),
+        )
+    left = taker.watch.remaining(taker.checkpointer, head)
+    if left > 0:
+        raise ThreadBusy(
+            f"thread {taker.thread!r} is held by {owner} since {head.updated}; if it does not renew its lease, it can be "
+            f"taken over in {left:.1f} s",
+            thread_id=taker.thread,
+            owner=str(owner),
+            retry_after=left,
+        )
+
+
+def _raised(taker: Taker, head: Head | None, state: ThreadState, batch: Batch, owner: Owner) -> Swap:
+    """Return the swap that shows the thread as running and ours."""
+    starts = any(isinstance(record, Started) for record in batch.records)
+    run = state.run
+    position = state.tail if starts or run is None else run.position
+    first = next((record for record in batch.records if isinstance(record, Started)), None)
+    workflow = first.workflow if first is not None else run.started.workflow if run is not None else ""
+    return Swap(
+        head=Head(
+            thread=taker.thread,
+            version=1 if head is None else head.version + 1,
+            status=Status.RUNNING,
+            workflow=workflow,
+            run=position,
+            nonce=_ids.token(),
+            updated=taker.clock.now().isoformat(),
+            owner=owner,
+            lease=taker.lease,
+        ),
+        expected=None if head is None else head.version,
+    )
+
+
+def _lower(taker: Taker, head: Head, owner: Owner) -> None:
+    """Lay a head down that we raised for nothing: claim the tail first, so that no append still in flight can land."""
+    try:
+        for attempt in range(_ATTEMPTS):
+            state = read_thread(taker.checkpointer, taker.thread, None)
+            claim = Claimed(at=taker.clock.now().isoformat(), owner=owner)
+            batch = Batch(id=f"{owner.session}-l{attempt}", records=(claim,))
+            try:
+                taker.checkpointer.append(taker.thread, state.tail, batch)
+            except PositionTaken:
+                continue
+            lowered = replace(
+                head,
+                version=head.version + 1,
+                nonce=_ids.token(),
+                status=state.status or Status.ABANDONED,
+                run=0 if state.run is None else state.run.position,
+                pending=() if state.run is None else state.run.pending,
+                owner=None,
+                lease=None,
+            )
+            taker.checkpointer.swap_head(Swap(head=lowered, expected=head.version))
+            return
+    except StorageError:
+        return  # the session ends with this call; whoever comes next may take the thread

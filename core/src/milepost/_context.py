@@ -1,0 +1,116 @@
+"""The frame that runs now, as a context variable, and who may ask for it.  (layer 5)
+
+A frame is one execution of a body or a task. Only milepost's own variables go along to tasks: each runs in a context
+of its own, so a web framework's request does not leak into a worker thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from milepost.errors import OutsideWorkflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from milepost.store import Store
+
+
+class Surroundings(Protocol):
+    """What user code may learn about the frame it runs in."""
+
+    @property
+    def thread_id(self) -> str | None: ...
+    @property
+    def run_id(self) -> str | None: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def store(self) -> Store | None: ...
+    def write(self, value: Any) -> None: ...
+
+
+_frame: ContextVar[Any] = ContextVar("milepost_frame", default=None)
+_engine: ContextVar[Any] = ContextVar("milepost_engine", default=None)
+
+
+def frame() -> Any:
+    """Return the frame that runs here, or None."""
+    return _frame.get()
+
+
+def engine() -> Any:
+    """Return the engine of the innermost ``with engine:`` block here, or None."""
+    return _engine.get()
+
+
+def required(what: str) -> Any:
+    """Return the frame that runs here.
+
+    Raises:
+        OutsideWorkflow: no workflow runs here; ``what`` names what was called.
+    """
+    found = _frame.get()
+    if found is None:
+        raise OutsideWorkflow(
+            f"{what} was called outside a workflow: call it in the body of an @entrypoint function or in a task, "
+            f"on the thread that milepost runs them on"
+        )
+    return found
+
+
+def run_apart(frame: Any, engine: Any, function: Callable[[], None]) -> None:
+    """Run a function in a new context that holds the frame and the engine, and nothing else."""
+    context = Context()
+    context.run(_enter, frame, engine, function)
+
+
+def _enter(frame: Any, engine: Any, function: Callable[[], None]) -> None:
+    _engine.set(engine)
+    _frame.set(frame)
+    function()
+
+
+class within:  # noqa: N801 - reads as a statement: `with within(frame):`
+    """Make a frame the current one for a block, in the caller's own context."""
+
+    __slots__ = ("_frame", "_token")
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    def __enter__(self) -> None:
+        self._token = _frame.set(self._frame)
+
+    def __exit__(self, *_: object) -> None:
+        _frame.reset(self._token)
+
+
+class using:  # noqa: N801 - reads as a statement
+    """Make an engine the current one for a block; the block's owner keeps the object to leave it again."""
+
+    __slots__ = ("_engine", "_token")
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        self._token = _engine.set(self._engine)
+
+    def __exit__(self, *_: object) -> None:
+        _engine.reset(self._token)
+
+
+class _Depth(threading.local):
+    """How many jobs this worker thread runs inside one another."""
+
+    waits = 0
+
+
+depth = _Depth()

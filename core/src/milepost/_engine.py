@@ -1,0 +1,245 @@
+"""The running machine: worker threads, clock, drivers, leases; the one that is current here.  (layer 10)"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from milepost import _context
+from milepost._clock import SystemClock
+from milepost._lease import Keeper, Watch
+from milepost._pool import Pool
+from milepost.errors import EngineClosed
+from milepost.fork import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Self
+
+    from milepost._clock import Clock
+    from milepost.checkpoint import Checkpointer
+    from milepost.store import Store
+
+D = TypeVar("D")
+
+CHECKPOINTER_VARIABLE: Final = "MILEPOST_CHECKPOINTER"
+STORE_VARIABLE: Final = "MILEPOST_STORE"
+LEASE_SECONDS: Final = 30.0
+PAUSE_SECONDS: Final = 60.0
+
+
+class _Running:
+    """The executions of one process's engine, and whether it lets new steps begin."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.threads: list[int] = []
+        self.closing = False
+
+
+class _Opened:
+    """Drivers that were opened from URLs: equal URLs share one, except ``memory://``, which is its owner's own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drivers: dict[tuple[str, str, int], Any] = {}
+        self._owners: list[Any] = []  # keeps ids from being used again
+
+    def get(self, kind: str, given: Any, owner: object, opener: Callable[[Any], D]) -> D:
+        if not isinstance(given, str):
+            return opener(given)
+        private = given.strip().lower() == "memory://"
+        key = (kind, given, id(owner) if private else 0)
+        with self._lock:
+            if key not in self._drivers:
+                self._drivers[key] = opener(given)
+                self._owners.append(owner)
+            driver: D = self._drivers[key]
+            return driver
+
+    def close(self) -> None:
+        with self._lock:
+            drivers, self._drivers = list(self._drivers.values()), {}
+        for driver in drivers:
+            driver.close()
+
+
+class Engine:
+    """Runs workflows: holds the worker threads, the drivers that were named by URL, and the leases of what runs.
+
+    Nothing opens, connects or starts a thread before the first use. ``with engine:`` makes it the current one for a block
+    (and does not close it); :func:`set_engine` for the process.
+
+    Args:
+        checkpointer: a URL (``"sqlite:///app.db"``) or an opened driver, for workflows that name none.
+        store: likewise for long-term memory.
+        workers: how many tasks run at once; ``min(32, cpus + 4)`` by default.
+        lease: seconds after which an owner that shows no sign of life may be replaced. Renewed every third of it.
+        pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return later is
+            recorded all the same, as long as nobody has resumed the run.
+        clock: time; for tests.
+        replay_always: drop what is in memory and replay the body after every outcome. Slow; for finding bodies that are
+            not deterministic.
+    """
+
+    def __init__(  # noqa: PLR0913 - every one a keyword
+        self,
+        *,
+        checkpointer: str | Checkpointer | None = None,
+        store: str | Store | None = None,
+        workers: int | None = None,
+        lease: float = LEASE_SECONDS,
+        pause_wait: float = PAUSE_SECONDS,
+        clock: Clock | None = None,
+        replay_always: bool = False,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers is the number of tasks that run at once, at least 1; not {workers}")
+        if lease <= 0:
+            raise ValueError(f"lease is in seconds, more than 0; not {lease}")
+        self.clock: Clock = clock or SystemClock()
+        self.lease = lease
+        self.pause_wait = pause_wait
+        self.replay_always = replay_always
+        self.pool = Pool(workers or min(32, (os.cpu_count() or 1) + 4))
+        self.keeper = Keeper(lease, self.clock)
+        self.watch = Watch(self.clock)
+        self._checkpointer = checkpointer
+        self._store = store
+        self._opened = _Opened()
+        self._running: PerProcess[_Running] = PerProcess(_Running)
+        self._blocks: list[_context.using] = []
+        _engines.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Engine workers={self.pool.size} closed={self.closing}>"
+
+    # -- drivers -------------------------------------------------------------------------------------------------
+
+    def checkpointer_for(self, owner: object, given: str | Checkpointer | None) -> Checkpointer | None:
+        """Return the checkpointer of a workflow: what its decorator names, else this engine's, else the environment's."""
+        from milepost.drivers import open_checkpointer
+
+        chosen = given or self._checkpointer or os.environ.get(CHECKPOINTER_VARIABLE) or None
+        if chosen is None:
+            return None
+        holder = owner if chosen is given else self
+        return self._opened.get("checkpointer", chosen, holder, open_checkpointer)
+
+    def store_for(self, owner: object, given: str | Store | None) -> Store | None:
+        """Return the store of a workflow, by the same order."""
+        from milepost.drivers import open_store
+
+        chosen = given if given is not None else self._store
+        if chosen is None:
+            chosen = os.environ.get(STORE_VARIABLE) or None
+        if chosen is None:
+            return None
+        holder = owner if chosen is given else self
+        return self._opened.get("store", chosen, holder, open_store)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def closing(self) -> bool:
+        """Whether no further step begins in this process."""
+        return self._running.get().closing
+
+    def closed_error(self) -> EngineClosed:
+        """Return what a run gets that was stopped by a closing engine."""
+        return EngineClosed(
+            "the engine was closed, so the run stopped at a task boundary; what had begun is recorded, and "
+            "invoke(None) continues it"
+        )
+
+    def executing(self) -> _Executing:
+        """Return a context manager that counts an execution in; raises EngineClosed once the engine closes."""
+        return _Executing(self)
+
+    def close(self) -> None:
+        """Let no further step begin, wait for those that have begun and record them, and close what was opened.
+
+        The runs stay resumable. Calling it twice does nothing.
+        """
+        running = self._running.get()
+        here = threading.get_ident()
+        with running.condition:
+            running.closing = True
+            while any(thread != here for thread in running.threads):
+                running.condition.wait()
+        self.pool.close()
+        self.keeper.close()
+        self._opened.close()
+
+    def drain(self) -> None:
+        """Let no further step begin; returns at once."""
+        self._running.get().closing = True
+
+    def __enter__(self) -> Self:
+        block = _context.using(self)
+        block.__enter__()
+        self._blocks.append(block)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._blocks.pop().__exit__()
+
+
+class _Executing:
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        running = self._engine._running.get()  # noqa: SLF001 - the engine's own helper
+        with running.condition:
+            if running.closing:
+                raise EngineClosed("the engine is closed: make a new Engine")
+            running.threads.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        running = self._engine._running.get()  # noqa: SLF001
+        with running.condition:
+            if threading.get_ident() in running.threads:
+                running.threads.remove(threading.get_ident())
+            running.condition.notify_all()
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_default = PerProcess(Engine)
+
+
+class _Chosen:
+    engine: Engine | None = None
+
+
+def set_engine(engine: Engine | None) -> None:
+    """Make an engine the current one for this process; None goes back to the default one.
+
+    Call it where the application starts, before or after the workflows are decorated.
+    """
+    _Chosen.engine = engine
+
+
+def current_engine() -> Engine:
+    """Return the engine in use here: the innermost ``with engine:``, else the process's, else a default one."""
+    found: Engine | None = _context.engine()
+    return found or _Chosen.engine or _default.get()
+
+
+def _drain_all() -> None:
+    for engine in _live_engines():
+        engine.drain()
+
+
+def _live_engines() -> Iterator[Engine]:
+    yield from list(_engines)
+
+
+# Worker threads are joined while the interpreter ends, before atexit handlers run; a run must stop before that. The
+# standard library's own executors use the same hook.
+getattr(threading, "_register_atexit", atexit.register)(_drain_all)

@@ -1,0 +1,237 @@
+"""The rules of the journal as a pure fold: records in, the state of a thread out.  (layer 4)
+
+What ``get_state``, replay and every decision show comes from here. A record that is illegal where it stands is
+rejected, and by every reader alike: it changes nothing and is kept in ``rejected``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from milepost import _ids
+from milepost.checkpoint import (
+    Abandoned,
+    Batch,
+    Claimed,
+    Failed,
+    Finished,
+    Interrupted,
+    Observed,
+    Outcome,
+    Owner,
+    Question,
+    Record,
+    Resumed,
+    Retried,
+    Started,
+    Status,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED, Status.CANCELLED})
+_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED})
+
+
+@dataclass(slots=True)
+class RunState:
+    """The newest run of a thread as its records tell it."""
+
+    started: Started
+    position: int
+    status: Status = Status.RUNNING
+    outcomes: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
+    observed: dict[tuple[str, int], Observed] = field(default_factory=dict)
+    questions: dict[str, Question] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    answers: dict[str, Value] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    finished: Finished | None = None
+    failed: Failed | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.started.run
+
+
+@dataclass(slots=True)
+class ThreadState:
+    """A thread as its journal tells it, up to ``tail``, the first free position.
+
+    ``finished`` is the position of the last ``finished`` seen, ``owner`` the last session that claimed the thread.
+    """
+
+    thread: str
+    tail: int = 0
+    run: RunState | None = None
+    owner: Owner | None = None
+    finished: int | None = None
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def status(self) -> Status | None:
+        """The newest run's status; None where nothing was ever started."""
+        return None if self.run is None else self.run.status
+
+    def apply(self, position: int, batch: Batch) -> None:
+        """Fold the next batch in."""
+        for record in batch.records:
+            reason = _RULES[type(record)](self, record, position, batch.session)
+            if reason is not None:
+                self.rejected.append((position, f"{record.kind}: {reason}"))
+        self.tail = position + 1
+
+    def owned_by(self, session: str) -> bool:
+        """Tell whether a session wrote the last claim."""
+        return self.owner is not None and self.owner.session == session
+
+
+def voided(run: RunState, calls: Iterable[str]) -> tuple[str, ...]:
+    """Return these calls and, where they failed because of calls of their own, those too; in order."""
+    found: dict[str, None] = {}
+    waiting = list(calls)
+    while waiting:
+        call = waiting.pop()
+        if call not in found and call in run.outcomes:
+            found[call] = None
+            waiting.extend(run.outcomes[call][0].caused_by)
+    return tuple(sorted(found))
+
+
+def _started(state: ThreadState, record: Started, position: int, _session: str) -> str | None:
+    if state.run is not None and state.run.status not in CLOSED:
+        return f"the thread is {state.run.status}"
+    state.run = RunState(started=record, position=position)
+    state.owner = record.owner
+    return None
+
+
+def _claimed(state: ThreadState, record: Claimed, _position: int, _session: str) -> str | None:
+    state.owner = record.owner
+    return None
+
+
+def _unfit(state: ThreadState, session: str, statuses: frozenset[Status]) -> str | None:
+    if not state.owned_by(session):
+        return "not written by the owner"
+    if state.status not in statuses:
+        return f"the run is {state.status}"
+    return None
+
+
+_RUNNING: Final = frozenset({Status.RUNNING})
+
+
+def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -> str | None:
+    # A call that was still running when its run paused or failed may be recorded until somebody takes the thread.
+    if reason := _unfit(state, session, _RUNNING | _RESTING):
+        return reason
+    assert state.run is not None  # noqa: S101 - a status was found
+    if record.call in state.run.outcomes:
+        return "the call has an outcome"
+    state.run.outcomes[record.call] = (record, position)
+    return None
+
+
+def _observed(state: ThreadState, record: Observed, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _RUNNING | _RESTING):
+        return reason
+    assert state.run is not None  # noqa: S101
+    for number in range(record.number, record.number + record.times):
+        state.run.observed[record.frame, number] = record
+    return None
+
+
+def _interrupted(state: ThreadState, record: Interrupted, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _RUNNING):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    run.status = Status.INTERRUPTED
+    run.pending = tuple(question.id for question in record.questions)
+    run.questions |= {question.id: question for question in record.questions}
+    run.written |= record.written
+    return None
+
+
+def _resumed(state: ThreadState, record: Resumed, _position: int, _session: str) -> str | None:
+    run = state.run
+    if run is None or run.status is not Status.INTERRUPTED:
+        return "nothing is asked"
+    if not set(record.answers) <= set(run.pending):
+        return "it answers what is not asked"
+    run.answers |= record.answers
+    run.pending = ()
+    run.status = Status.RUNNING
+    state.owner = record.owner
+    return None
+
+
+def _retried(state: ThreadState, record: Retried, _position: int, _session: str) -> str | None:
+    run = state.run
+    if run is None or run.status is not Status.FAILED:
+        return "the run did not fail"
+    for call in record.voids:
+        run.outcomes.pop(call, None)
+    run.observed = {key: seen for key, seen in run.observed.items() if _still_binds(run, seen)}
+    run.status = Status.RUNNING
+    run.failed = None
+    state.owner = record.owner
+    return None
+
+
+def _still_binds(run: RunState, seen: Observed) -> bool:
+    """Tell whether a recorded call came after an observation; only then must a retry see the same again."""
+    calls = (*run.outcomes, *(question.call for question in run.questions.values()))
+    return any(
+        parent == seen.frame and ordinal >= seen.made for parent, ordinal in map(_ids.split, calls)
+    )
+
+
+def _finished(state: ThreadState, record: Finished, position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _RUNNING):
+        return reason
+    assert state.run is not None  # noqa: S101
+    state.run.status = Status.DONE
+    state.run.finished = record
+    state.finished = position
+    return None
+
+
+def _failed(state: ThreadState, record: Failed, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _RUNNING):
+        return reason
+    assert state.run is not None  # noqa: S101
+    state.run.status = Status.FAILED
+    state.run.failed = record
+    state.run.written |= record.written
+    return None
+
+
+def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: str) -> str | None:
+    run = state.run
+    if run is None or run.id != record.run:
+        return "it closes another run"
+    cut_off = run.status is Status.RUNNING and state.owned_by(session)
+    if run.status not in _RESTING and not cut_off:
+        return f"the run is {run.status}"
+    run.status = Status.ABANDONED
+    return None
+
+
+_RULES: Final[dict[type, Callable[[ThreadState, Record, int, str], str | None]]] = {  # type: ignore[assignment]  # each rule takes its own record
+    Started: _started,
+    Claimed: _claimed,
+    Outcome: _outcome,
+    Observed: _observed,
+    Interrupted: _interrupted,
+    Resumed: _resumed,
+    Retried: _retried,
+    Finished: _finished,
+    Failed: _failed,
+    Abandoned: _abandoned,
+}

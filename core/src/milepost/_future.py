@@ -1,0 +1,287 @@
+"""What a task call returns: a future that knows its call, and waits without blocking anybody.  (layer 6)"""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from milepost import _context
+from milepost._signals import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from milepost._clock import Clock
+    from milepost._pool import Pool
+
+T = TypeVar("T")
+_INLINE_DEPTH = 16
+_UNSET: Any = object()
+
+
+class Call(Protocol):
+    """The call behind a future: what a future asks of it."""
+
+    begun: bool
+
+    def claim(self) -> bool: ...
+    def run(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class Execution(Protocol):
+    """What a future asks of the execution it belongs to."""
+
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
+class Frame(Protocol):
+    """What a future asks of the frame that made the call, and of the frame that waits for it."""
+
+    @property
+    def execution(self) -> Execution: ...
+    def enter(self) -> None: ...
+    def observe(self, what: str, call: str, live: Callable[[], bool]) -> bool: ...
+    def times_out(self, call: str, live: Callable[[], bool]) -> bool: ...
+    def received(self, future: TaskFuture[Any], *, live: bool) -> None: ...
+
+
+class _Waiters(list[Any]):
+    """The waiters that ``concurrent.futures.wait`` installs; a pool worker that installs one gives its slot back."""
+
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__()
+        self._frame = frame
+
+    def append(self, waiter: Any) -> None:
+        super().append(waiter)
+        self._frame.execution.pool.begin_wait()
+
+    def remove(self, waiter: Any) -> None:
+        super().remove(waiter)
+        self._frame.execution.pool.end_wait()
+
+
+class TaskFuture(Future[T], Generic[T]):
+    """The outcome of a task call, now or later.
+
+    It is a :class:`concurrent.futures.Future` and works with ``concurrent.futures.wait`` and ``as_completed``; prefer
+    :func:`milepost.as_completed`, which delivers in recorded order and so the same on every replay. What ``done()``,
+    ``running()``, ``cancelled()``, ``cancel()`` and a wait that timed out tell the body is recorded and told again on replay.
+    """
+
+    def __init__(self, frame: Frame, path: str, name: str) -> None:
+        super().__init__()
+        self._waiters: list[Any] = _Waiters(frame)
+        self._frame = frame
+        self._path = path
+        self._name = name
+        self._call: Call | None = None
+        self._order = -1
+        self._decode: Callable[[], T] | None = None
+        self.seen: Callable[[], object] = bool
+        """Tells the frame that made the call that somebody has looked at its outcome."""
+
+    def __repr__(self) -> str:
+        state = "done" if self._is_settled() else "pending"
+        return f"<TaskFuture {self._name} call {self._path} {state}>"
+
+    # -- for the caller ------------------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the task returned; wait for it, up to ``timeout`` seconds where that is given.
+
+        Without a timeout, a task that nobody has begun runs here, in the waiting thread.
+
+        Raises:
+            TimeoutError: it took longer.
+            concurrent.futures.CancelledError: it was cancelled before it began.
+            TaskFailed: it failed with an exception that cannot be rebuilt; any other failure is raised as it was.
+        """
+        self._wait(timeout)
+        if self._decode is not None:
+            self._settle_replay()
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the exception the task raised, or None; wait as :meth:`result` does."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def done(self) -> bool:
+        """Tell whether the task has ended."""
+        return self._observe("done", self._is_settled)
+
+    def running(self) -> bool:
+        """Tell whether the task has begun and not ended."""
+        return self._observe("running", self.is_begun)
+
+    def cancelled(self) -> bool:
+        """Tell whether the task was cancelled before it began."""
+        return self._observe("cancelled", super().cancelled)
+
+    def cancel(self) -> bool:
+        """Cancel the task if nobody has begun it; return whether it is cancelled. The cancellation is recorded."""
+        return self._observe("cancel", self._cancel)
+
+    # -- for frames ----------------------------------------------------------------------------------------------
+
+    def _is_settled(self) -> bool:
+        return super().done()
+
+    def is_begun(self) -> bool:
+        """Tell whether the task has begun and not ended, without recording that somebody asked."""
+        call = self._call
+        return call is not None and call.begun and not self._is_settled()
+
+    def _signal(self) -> Signal | None:
+        """Return the control flow that ended the call, if any did."""
+        error = self._exception
+        return error if isinstance(error, Signal) else None
+
+    def _replay(self, decode: Callable[[], T]) -> None:
+        """Settle with a recorded result, decoded when somebody asks for it."""
+        self._decode = decode
+        self.set_result(_UNSET)
+
+    def _settle_replay(self) -> None:
+        with self._condition:
+            if self._decode is not None:
+                self._result = self._decode()
+                self._decode = None
+
+    def _settle(self, result: Any = _UNSET, error: BaseException | None = None, order: int = -1) -> None:
+        """Settle once; a second settling is ignored."""
+        if self._is_settled():
+            return
+        self._order = order
+        self._call = None
+        if error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(result)
+
+    def _settle_cancelled(self, order: int) -> None:
+        self._order = order
+        self._call = None
+        super().cancel()
+        self.set_running_or_notify_cancel()
+
+    def _cancel(self) -> bool:
+        call = self._call
+        if call is not None and call.claim():
+            call.cancel()
+        return super().cancelled()
+
+    def _observe(self, what: str, live: Callable[[], bool]) -> bool:
+        frame = self._observer()
+        return live() if frame is None else frame.observe(what, self._path, live)
+
+    def _observer(self) -> Frame | None:
+        """Return the frame that asks, if it belongs to the same execution."""
+        frame: Frame | None = _context.frame()
+        return frame if frame is not None and frame.execution is self._frame.execution else None
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait until settled; raise what must stop the frame that waits."""
+        frame = self._observer()
+        if frame is not None:
+            frame.enter()
+        live = not self._is_settled()
+        if timeout is not None:
+            self._wait_timed(timeout, frame)
+        elif live:
+            self._wait_here()
+        if frame is not None:
+            frame.received(self, live=live)
+
+    def _wait_here(self) -> None:
+        call = self._call
+        depth = _context.depth.waits
+        if call is not None and depth < _INLINE_DEPTH and call.claim():
+            _context.depth.waits = depth + 1
+            try:
+                call.run()
+            finally:
+                _context.depth.waits = depth
+        self._block(None)
+
+    def _wait_timed(self, timeout: float, frame: Frame | None) -> None:
+        if frame is None:
+            timed_out = not self._block(timeout)
+        else:
+            timed_out = frame.times_out(self._path, lambda: not self._block(timeout))
+        if timed_out:
+            raise TimeoutError(f"task {self._name!r} did not end within {timeout} seconds")
+
+    def _block(self, timeout: float | None) -> bool:
+        """Wait for the future to settle, without holding a worker's slot; return whether it did."""
+        if self._is_settled():
+            return True
+        pool = self._frame.execution.pool
+        pool.begin_wait()
+        try:
+            with self._condition:
+                return self._condition.wait_for(self._is_settled, timeout)
+        finally:
+            pool.end_wait()
+
+
+def as_completed(futures: Iterable[TaskFuture[T]], timeout: float | None = None) -> Iterator[TaskFuture[T]]:
+    """Yield task futures in the order in which their outcomes were recorded; the same on every replay.
+
+    Args:
+        futures: task futures of one workflow.
+        timeout: seconds for all of them together; None waits without end.
+
+    Raises:
+        TimeoutError: some were not done in time. Replayed like any other observation.
+    """
+    pending = list(dict.fromkeys(futures))
+    total = len(pending)
+    deadline = None if timeout is None or not pending else _clock(pending).monotonic() + timeout
+    while pending:
+        frame: Frame | None = _context.frame()
+        if _out_of_time(pending, deadline, frame):
+            raise TimeoutError(f"{len(pending)} of {total} tasks did not end within {timeout} seconds")
+        ready = min(filter(_is_ready, pending), key=lambda future: future._order, default=pending[0])  # noqa: SLF001
+        pending.remove(ready)
+        yield ready
+
+
+def _clock(futures: list[TaskFuture[T]]) -> Clock:
+    return futures[0]._frame.execution.clock  # noqa: SLF001
+
+
+def _is_ready(future: TaskFuture[Any]) -> bool:
+    return future._is_settled() and future._signal() is None  # noqa: SLF001 - one concept, two halves
+
+
+def _out_of_time(pending: list[TaskFuture[Any]], deadline: float | None, frame: Frame | None) -> bool:
+    def live() -> bool:
+        return not _await_next(pending, deadline)
+
+    if frame is None or deadline is None:
+        return live()
+    return frame.times_out("", live)
+
+
+def _await_next(pending: list[TaskFuture[Any]], deadline: float | None) -> bool:
+    """Wait until one has an outcome, or all are settled; return False when time is up."""
+    while not any(map(_is_ready, pending)):
+        unsettled = [future for future in pending if not future._is_settled()]  # noqa: SLF001
+        if not unsettled:
+            return True
+        left = None if deadline is None else deadline - _clock(pending).monotonic()
+        if left is not None and left <= 0:
+            return False
+        wait(unsettled, left, return_when=FIRST_COMPLETED)
+    return True
+
+
+__all__ = ["CancelledError", "TaskFuture", "as_completed"]

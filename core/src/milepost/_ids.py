@@ -1,0 +1,43 @@
+"""Ids: run, call and interrupt ids are the same on every replay; tokens are random.  (layer 1)"""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+
+_INTERRUPT_ID = re.compile(r"int_[0-9a-f]{32}\Z")
+
+ROOT = ""
+"""The path of a body. Its calls are ``0``, ``1``, …; the calls of call ``1`` are ``1.0``, ``1.1``, …"""
+
+
+def run_id(thread: str, position: int) -> str:
+    """Return the id of the run that started at this position of the thread's journal; sorts by position."""
+    return f"{position:012d}-{blake2b(thread.encode(), digest_size=6).hexdigest()}"
+
+
+def child(parent: str, ordinal: int) -> str:
+    """Return the path of a frame's call with this ordinal: its lineage."""
+    return f"{parent}.{ordinal}" if parent else str(ordinal)
+
+
+def split(path: str) -> tuple[str, int]:
+    """Return the parent's path and the ordinal within it."""
+    parent, _, last = path.rpartition(".")
+    return parent, int(last)
+
+
+def interrupt_id(run: str, call: str) -> str:
+    """Return the id of the question asked at this call; :func:`is_interrupt_id` recognises the form."""
+    return "int_" + blake2b(f"{run}/{call}".encode(), digest_size=16).hexdigest()
+
+
+def is_interrupt_id(value: object) -> bool:
+    """Tell whether a value has the form of an interrupt id."""
+    return isinstance(value, str) and _INTERRUPT_ID.match(value) is not None
+
+
+def token() -> str:
+    """Return 16 random hexadecimal digits: for sessions, batches and compare-and-set nonces."""
+    return os.urandom(8).hex()

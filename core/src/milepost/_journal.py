@@ -1,0 +1,285 @@
+"""One run's journal: is a call known, what was seen, and group commit of what is new.  (layer 5)
+
+One append is in flight at a time. What comes meanwhile goes together into the next batch; whoever finds nobody
+appending does it for all. Nothing resolves before the backend has acknowledged it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextvars import Context
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from milepost import _ids
+from milepost.checkpoint import Batch, Observed, Outcome, Record, Value
+from milepost.errors import MilepostError, OwnershipLost, PositionTaken, TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from milepost._fold import RunState
+    from milepost.checkpoint import Checkpointer
+
+_SHORTEST_REFERENCE = 128
+_HANDOVER = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """A record on its way: ``done(order)`` once it is durable, ``failed(error)`` if it never will be.
+
+    ``done`` gets the outcome's place among the run's outcomes. ``shrunk(error)`` makes the record to write instead when the backend finds this one too large.
+    """
+
+    record: Outcome
+    done: Callable[[int], None]
+    failed: Callable[[Exception], None]
+    shrunk: Callable[[TooLarge], Outcome]
+
+
+Recorded: TypeAlias = tuple[Outcome, int]
+
+
+class Journal:
+    """The journal of the run that this session executes."""
+
+    def __init__(self, checkpointer: Checkpointer, thread: str, session: str, position: int) -> None:
+        self.checkpointer = checkpointer
+        self.thread = thread
+        self.session = session
+        self.position = position
+        self._batches = 0
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._queue: deque[Entry] = deque()
+        self._seen: list[Observed] = []
+        self._appending = False
+        self._broken: Exception | None = None
+        self._known: dict[str, dict[int, Recorded]] = {}
+        self._observed: dict[tuple[str, int], Observed] = {}
+        self._long: dict[int, tuple[int, str]] = {}
+        self._unindexed: list[tuple[Outcome, int]] = []
+        self.outcomes = 0
+
+    def load(self, run: RunState) -> None:
+        """Take over what a run has on record; what was known before is dropped."""
+        self._known = {}
+        for order, (call, (outcome, _)) in enumerate(run.outcomes.items()):
+            parent, ordinal = _ids.split(call)
+            self._known.setdefault(parent, {})[ordinal] = (outcome, order)
+        self._observed = dict(run.observed)
+        self._unindexed = list(run.outcomes.values())
+        self.outcomes = len(run.outcomes)
+
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    def recall(self, parent: str, ordinal: int) -> Recorded | None:
+        """Return a call's outcome on record and its place among the outcomes; a second time, None."""
+        known = self._known.get(parent)
+        return None if known is None else known.pop(ordinal, None)
+
+    def forgotten(self, parent: str) -> list[Outcome]:
+        """Return the recorded calls of a frame that it has not made, in order."""
+        known = self._known.get(parent)
+        return [known[ordinal][0] for ordinal in sorted(known)] if known else []
+
+    def observed(self, frame: str, number: int) -> Observed | None:
+        """Return what a frame saw at its observation of this number."""
+        return self._observed.get((frame, number))
+
+    # -- what is new ---------------------------------------------------------------------------------------------
+
+    def observe(self, seen: Observed) -> None:
+        """Keep an observation; it is written before any later record, so no write of its own is needed."""
+        with self._lock:
+            last = self._seen[-1] if self._seen else None
+            if last is not None and replace(last, number=seen.number, times=1) == seen:
+                if last.number + last.times == seen.number:
+                    self._seen[-1] = replace(last, times=last.times + 1)
+                    return
+            self._seen.append(seen)
+
+    def record(self, entry: Entry) -> None:
+        """Write an outcome: returns when it is durable, or when whoever appends now has taken it along."""
+        with self._lock:
+            broken = self._broken
+            if broken is None:
+                self._queue.append(entry)
+                if self._appending:
+                    return
+                self._appending = True
+        if broken is not None:
+            entry.failed(broken)
+            return
+        self._append_all()
+
+    def settle(self) -> None:
+        """Return when nothing is being appended."""
+        with self._idle:
+            while self._appending:
+                self._idle.wait()
+
+    def closing(self, *records: Record) -> tuple[int, Batch]:
+        """Return the position and the batch that ends or pauses the run; the caller appends it.
+
+        Raises:
+            MilepostError: an earlier append failed.
+        """
+        with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            self._batches += 1
+            batch = Batch(id=f"{self.session}-{self._batches}", records=(*self._seen, *records))
+            return self.position, batch
+
+    def closed(self, batch: Batch) -> None:
+        """Tell that the closing batch is durable."""
+        with self._lock:
+            self.position += 1
+            written = [record for record in batch.records if isinstance(record, Observed)]
+            self._seen = self._seen[len(written) :]
+
+    def flush(self) -> None:
+        """Write the observations that no record has taken along yet."""
+        self.settle()
+        if self._seen:
+            position, batch = self.closing()
+            self.checkpointer.append(self.thread, position, batch)
+            self.closed(batch)
+
+    def repeats(self, text: str) -> Value:
+        """Return a value for this text: a reference where a recorded result has the same."""
+        if len(text) >= _SHORTEST_REFERENCE:
+            while self._unindexed:
+                self._remember(*self._unindexed.pop())
+            found = self._long.get(hash(text))
+            if found is not None and self._text_at(*found) == text:
+                return Value.reference(*found)
+        return Value(text=text)
+
+    def resolve(self, value: Value) -> Value:
+        """Return what a value stands for."""
+        return dereference(self.checkpointer, self.thread, value)
+
+    # -- appending -----------------------------------------------------------------------------------------------
+
+    def _text_at(self, position: int, call: str) -> str | None:
+        value = _result_at(self.checkpointer, self.thread, position, call)
+        return None if value is None else value.text
+
+    def _remember(self, outcome: Outcome, position: int) -> None:
+        if outcome.result is not None and outcome.result.target is None:
+            text = outcome.result.text
+            if len(text) >= _SHORTEST_REFERENCE:
+                self._long[hash(text)] = (position, outcome.call)
+
+    def _append_all(self) -> None:
+        for _ in range(_HANDOVER):
+            if not self._append_next():
+                return
+        # Others finish as fast as we append: do not keep this thread from its own work for ever.
+        threading.Thread(target=self._append_rest, name="milepost-journal").start()
+
+    def _append_rest(self) -> None:
+        while self._append_next():
+            pass
+
+    def _append_next(self) -> bool:
+        with self._idle:
+            if not self._queue:
+                self._appending = False
+                self._idle.notify_all()
+                return False
+            entries = list(self._queue)
+            self._queue.clear()
+        try:
+            self._write(entries)
+        except BaseException as cause:
+            # Cut short (Ctrl-C): whether it was applied is unknown, so nothing may follow it.
+            error = MilepostError(f"writing to thread {self.thread!r} was cut short")
+            error.__cause__ = cause
+            self._refuse(entries, error)
+            with self._idle:
+                self._appending = False
+                self._idle.notify_all()
+            raise
+        return True
+
+    def _write(self, entries: list[Entry]) -> None:
+        position, batch = self.closing(*(entry.record for entry in entries))
+        try:
+            self.checkpointer.append(self.thread, position, batch)
+        except TooLarge as error:
+            self._write_smaller(entries, error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, nothing after it may be written
+            self._refuse(entries, self._explain(error, position))
+            return
+        self.closed(batch)
+        for entry in entries:
+            self._remember(entry.record, position)
+        first, self.outcomes = self.outcomes, self.outcomes + len(entries)
+        Context().run(_acknowledge, entries, first)
+
+    def _write_smaller(self, entries: list[Entry], error: TooLarge) -> None:
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            self._write(entries[:middle])
+            self._write(entries[middle:])
+        elif entries[0].record.result is not None:
+            self._write([replace(entries[0], record=entries[0].shrunk(error))])
+        else:
+            self._refuse(entries, error)
+
+    def _explain(self, error: Exception, position: int) -> Exception:
+        if not isinstance(error, PositionTaken):
+            return error
+        lost = OwnershipLost(
+            f"thread {self.thread!r} was taken over by another process (position {position} is theirs); nothing "
+            f"further was written here: look at the thread's state",
+            thread_id=self.thread,
+            position=position,
+        )
+        lost.__cause__ = error
+        return lost
+
+    def _refuse(self, entries: list[Entry], error: Exception) -> None:
+        with self._lock:
+            if self._broken is None:
+                self._broken = error
+            waiting = list(self._queue)
+            self._queue.clear()
+        for entry in (*entries, *waiting):
+            Context().run(entry.failed, error)
+
+
+def _acknowledge(entries: list[Entry], first: int) -> None:
+    for order, entry in enumerate(entries, first):
+        entry.done(order)
+
+
+def _result_at(checkpointer: Checkpointer, thread: str, position: int, call: str) -> Value | None:
+    for _, batch in checkpointer.read(thread, position, 1):
+        for record in batch.records:
+            if isinstance(record, Outcome) and record.call == call:
+                return record.result
+    return None
+
+
+def dereference(checkpointer: Checkpointer, thread: str, value: Value) -> Value:
+    """Return what a value stands for: itself, or the recorded result it refers to.
+
+    Raises:
+        MilepostError: the record it refers to is gone.
+    """
+    target = value.target
+    if target is None:
+        return value
+    found = _result_at(checkpointer, thread, *target)
+    if found is None:
+        raise MilepostError(f"thread {thread!r} refers to call {target[1]} at position {target[0]}, which is gone")
+    return found
+
+

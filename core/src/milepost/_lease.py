@@ -1,0 +1,173 @@
+"""Holding a thread: its head, the lease that says its owner lives, and watching the leases of others.  (layer 5)"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from milepost import _ids
+from milepost.checkpoint import Status, Swap
+from milepost.errors import StorageError
+from milepost.fork import PerProcess
+
+if TYPE_CHECKING:
+    from milepost._clock import Clock
+    from milepost.checkpoint import Batch, Checkpointer, Head, Owner
+
+_logger = logging.getLogger("milepost")
+
+
+class Holding:
+    """A thread that a session of ours holds. Its head changes under one lock: renewal and rest never cross."""
+
+    def __init__(self, checkpointer: Checkpointer, head: Head, owner: Owner, clock: Clock) -> None:
+        self.checkpointer = checkpointer
+        self.owner = owner
+        self.lost = False
+        self._head = head
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._renewed = clock.monotonic()
+        self._over = False
+
+    @property
+    def thread(self) -> str:
+        """The id of the thread held."""
+        return self._head.thread
+
+    def _next(self, **changes: object) -> Swap:
+        head = replace(
+            self._head,
+            version=self._head.version + 1,
+            nonce=_ids.token(),
+            updated=self._clock.now().isoformat(),
+            **changes,  # type: ignore[arg-type]  # fields of Head, by name
+        )
+        return Swap(head=head, expected=self._head.version)
+
+    def renew(self) -> None:
+        """Show that the owner lives. Losing the head means that somebody took the thread: ``lost`` is set."""
+        lease = self._head.lease or 0.0
+        with self._lock:
+            if self._over or self.lost or self._clock.monotonic() - self._renewed < lease / 3:
+                return
+            swap = self._next()
+            try:
+                kept = self.checkpointer.swap_head(swap)
+            except StorageError as error:
+                _logger.warning("the lease of thread %r was not renewed: %s", self.thread, error)
+                return
+            if kept:
+                self._head = swap.head
+                self._renewed = self._clock.monotonic()
+            else:
+                self.lost = True
+                _logger.warning("thread %r was taken over; its run stops here", self.thread)
+
+    def rest(
+        self,
+        position: int,
+        batch: Batch,
+        status: Status,
+        *,
+        pending: tuple[str, ...] = (),
+    ) -> None:
+        """Append the batch that ends or pauses the run, and lay the head down.
+
+        Raises:
+            PositionTaken: the thread was taken over.
+        """
+        with self._lock:
+            swap = self._next(status=status, owner=None, lease=None, pending=pending)
+            self.checkpointer.rest(self.thread, position, batch, swap)
+            self._over = True
+
+    def release(self) -> None:
+        """Hand a run back that is not over: it stays running, and nobody owns it."""
+        with self._lock:
+            if not self._over and not self.lost:
+                self._over = True
+                self.checkpointer.swap_head(self._next(owner=None, lease=None))
+
+    def drop(self) -> None:
+        """Stop renewing, without a word to the backend."""
+        with self._lock:
+            self._over = True
+
+
+class _Renewals:
+    """One process's holdings and the background thread that renews them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holdings: set[Holding] = set()
+        self.thread: threading.Thread | None = None
+        self.stop = threading.Event()
+
+
+class Keeper:
+    """Renews the leases of all threads held, from one background thread, however long their tasks run."""
+
+    def __init__(self, lease: float, clock: Clock) -> None:
+        self.lease = lease
+        self._clock = clock
+        self._state: PerProcess[_Renewals] = PerProcess(_Renewals)
+
+    def hold(self, holding: Holding) -> None:
+        """Begin to renew a holding's lease."""
+        state = self._state.get()
+        with state.lock:
+            state.holdings.add(holding)
+            if state.thread is None:
+                state.thread = threading.Thread(
+                    target=self._renew_all, args=(state,), name="milepost-lease", daemon=True
+                )
+                state.thread.start()
+
+    def let_go(self, holding: Holding) -> None:
+        """Stop renewing a holding's lease."""
+        holding.drop()
+        state = self._state.get()
+        with state.lock:
+            state.holdings.discard(holding)
+
+    def close(self) -> None:
+        """End the background thread."""
+        state = self._state.peek()
+        if state is not None:
+            state.stop.set()
+            if state.thread is not None:
+                state.thread.join()
+
+    def _renew_all(self, state: _Renewals) -> None:
+        while not self._clock.wait(state.stop, self.lease / 6):
+            with state.lock:
+                holdings = list(state.holdings)
+            for holding in holdings:
+                holding.renew()
+
+
+class Watch:
+    """Remembers since when a foreign head has not changed, on our own clock: hosts' clocks are never compared."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[int, str], tuple[int, str, float]] = {}
+
+    def remaining(self, checkpointer: Checkpointer, head: Head) -> float:
+        """Return for how many seconds more the head must stay unchanged before its lease is known to be over."""
+        key, now = (id(checkpointer), head.thread), self._clock.monotonic()
+        with self._lock:
+            version, nonce, since = self._seen.get(key, (-1, "", now))
+            if (version, nonce) != (head.version, head.nonce):
+                since = now
+                self._seen[key] = (head.version, head.nonce, since)
+        return max(0.0, (head.lease or 0.0) - (now - since))
+
+    def forget(self, checkpointer: Checkpointer, thread: str) -> None:
+        """Forget a thread that was taken or is gone."""
+        with self._lock:
+            self._seen.pop((id(checkpointer), thread), None)

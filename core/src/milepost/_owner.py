@@ -1,0 +1,89 @@
+"""Who we are, and whether somebody else is provably dead.  (layer 4)
+
+An owner is dead for certain only when it lived on this boot of this host, in this process-id namespace, and its
+process is gone or its process id belongs to a later process. Everything else is left to the lease.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+from milepost import _ids
+from milepost.checkpoint import Owner
+from milepost.fork import PerProcess
+
+_PROC = Path("/proc")
+
+
+class _Process:
+    """This process, and the sessions that work in it now."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.host = socket.gethostname()
+        self.boot = _boot()
+        self.started = _started(self.pid) or 0
+        self.live: set[str] = set()
+        self.lock = threading.Lock()
+
+
+_process: PerProcess[_Process] = PerProcess(_Process)
+
+
+def begin() -> Owner:
+    """Open a session: an owner nobody was before, alive until :func:`end`."""
+    here = _process.get()
+    session = _ids.token()
+    with here.lock:
+        here.live.add(session)
+    return Owner(host=here.host, boot=here.boot, pid=here.pid, started=here.started, session=session)
+
+
+def end(owner: Owner) -> None:
+    """Close a session; whoever finds its name in a head may take the thread at once."""
+    here = _process.get()
+    with here.lock:
+        here.live.discard(owner.session)
+
+
+def is_dead(owner: Owner) -> bool:
+    """Tell whether an owner provably works no more. False means alive or not known."""
+    here = _process.get()
+    if not owner.boot or (owner.host, owner.boot) != (here.host, here.boot):
+        return owner.pid == here.pid and owner.host == here.host and _is_ended_here(owner, here)
+    if owner.pid == here.pid and owner.started == here.started:
+        return owner.session not in here.live
+    return _started(owner.pid) != owner.started
+
+
+def is_here(owner: Owner) -> bool:
+    """Tell whether an owner works in this very process now."""
+    here = _process.get()
+    return (owner.host, owner.pid, owner.started) == (here.host, here.pid, here.started) and owner.session in here.live
+
+
+def _is_ended_here(owner: Owner, here: _Process) -> bool:
+    """Without a boot id only this very process can be judged, and only while its start cannot be told apart."""
+    return not owner.boot and not here.boot and owner.started == here.started and owner.session not in here.live
+
+
+def _boot() -> str:
+    """Name this boot of this kernel and the process-id namespace; empty where the system does not tell."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink(_PROC / 'self/ns/pid')}"  # noqa: PTH115 - a namespace link names no file
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None where there is none, or only its zombie."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,431 @@
+"""One execution of a run: replay, run on, then pause, finish, fail or stop.  (layer 8)"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from milepost import _claim, _context, _ids, _owner, serde
+from milepost._frame import Ended, Frame, Scope, Step, failure
+from milepost._journal import Journal, dereference
+from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
+from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
+from milepost.errors import DivergenceError, NotSerializable, OwnershipLost, PositionTaken, StorageError, TooLarge
+from milepost.events import Event, RunInterrupted, WorkflowFinished
+from milepost.question import Interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from milepost._claim import Taken
+    from milepost._clock import Clock
+    from milepost._fold import RunState
+    from milepost._pool import Pool
+    from milepost.checkpoint import Checkpointer
+    from milepost.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What ``entrypoint.final`` makes: ``value`` goes to the caller, ``save`` to the next run's ``previous``."""
+
+    value: Any
+    save: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an execution needs to know of its workflow and its engine."""
+
+    step: Step
+    save: Any  # the declared type of what is saved
+    accepts: Any  # the declared type of the input
+    config: Mapping[str, Any]
+    store: Store | None
+    pool: Pool
+    clock: Clock
+    engine: Any
+    patience: float
+    replay_always: bool = False
+
+
+@dataclass(slots=True)
+class Paused:
+    """The run waits for these answers."""
+
+    interrupts: tuple[Interrupt, ...]
+
+
+@dataclass(slots=True)
+class Returned:
+    """The run is done."""
+
+    value: Any
+
+
+class Watch:
+    """Who watches a run, and whether they have left: one function per namespace."""
+
+    def __init__(self, function: Callable[[Event], None] | None = None) -> None:
+        self.functions: dict[tuple[str, ...], Callable[[Event], None]] = {}
+        self.left = False
+        if function is not None:
+            self.functions[()] = function
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to whoever watches its namespace."""
+        function = self.functions.get(event.namespace)
+        if function is not None:
+            function(event)
+
+
+class Execution:
+    """The body of one workflow being executed, with everything it calls."""
+
+    def __init__(self, plan: Plan, watch: Watch, taken: Taken | None = None) -> None:
+        self.plan = plan
+        self.watch = watch
+        self.config = plan.config
+        self.pool = plan.pool
+        self.clock = plan.clock
+        self.engine = plan.engine
+        self.thread_id: str | None = None
+        self.run_id: str | None = None
+        self.journal: Journal | None = None
+        self.questions: dict[str, Question] = {}
+        self.asked_at: dict[str, Question] = {}
+        self.answers: dict[str, Value] = {}
+        self._taken = taken
+        self._lock = threading.Lock()
+        self._asked: dict[str, Question] = {}
+        self._written: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
+        self._signal: Signal | None = None
+        self._cause: BaseException | None = None
+        self._delivered: list[tuple[BaseException, str]] = []
+        self._root: Frame | None = None
+        if taken is not None:
+            self.thread_id = taken.state.thread
+            self.run_id = taken.run.id
+            self.journal = Journal(
+                taken.holding.checkpointer, self.thread_id, taken.holding.owner.session, taken.state.tail
+            )
+            self._load(taken.run)
+
+    def _load(self, run: RunState) -> None:
+        assert self.journal is not None  # noqa: S101 - only a taken run is loaded
+        self.journal.load(run)
+        self.questions = run.questions
+        self.asked_at = {question.call: question for question in run.questions.values()}
+        self.answers = run.answers
+        self._shown = {
+            path: max(self._shown.get(path, 0), run.written.get(path, 0)) for path in {*self._shown, *run.written}
+        }
+
+    # -- for frames ------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise what stops this execution."""
+        if self._signal is not None:
+            raise self._signal
+        if self._taken is not None and self._taken.holding.lost:
+            raise self.abort(_lost(self._taken.state.thread, self._taken.state.tail))
+        if self.watch.left or self.engine.closing:
+            self.stop(None)
+            raise Stopped
+
+    def abort(self, error: Exception) -> Aborted:
+        """Stop with an error; the first one counts."""
+        with self._lock:
+            if not isinstance(self._signal, Aborted):
+                self._signal = Aborted(error)
+            return self._signal
+
+    def stop(self, cause: BaseException | None) -> None:
+        """Stop at the next boundary, resumable; ``cause`` is raised to the caller in the end."""
+        with self._lock:
+            if self._cause is None:
+                self._cause = cause
+            if self._signal is None or isinstance(self._signal, Restart):
+                self._signal = Stopped()
+
+    def received(self) -> None:
+        """In replay-always mode every outcome that was not on record makes the body start over."""
+        if not self.plan.replay_always or self.journal is None:
+            return
+        with self._lock:
+            if self._signal is None:
+                self._signal = Restart()
+            raise self._signal
+
+    def ask(self, question: Question) -> None:
+        """Keep a question for the pause."""
+        with self._lock:
+            self._asked[question.id] = question
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers."""
+        self.watch.tell(event)
+
+    def wrote(self, path: str) -> bool:
+        """Count a custom event; those that were counted before a pause are not shown again."""
+        with self._lock:
+            count = self._written[path] = self._written.get(path, 0) + 1
+            return count > self._shown.get(path, 0)
+
+    def ended(self, path: str) -> None:
+        """Forget the counts of a frame that never runs again."""
+        with self._lock:
+            self._written.pop(path, None)
+
+    def delivered(self, error: BaseException, call: str) -> None:
+        """Remember that an exception came from a call."""
+        with self._lock:
+            self._delivered.append((error, call))
+
+    def sources(self, error: BaseException) -> tuple[str, ...]:
+        """Return the calls whose exceptions are in this one's chain of causes and contexts."""
+        chain: list[BaseException] = []
+        waiting: list[BaseException | None] = [error]
+        while waiting:
+            found = waiting.pop()
+            if found is not None and not any(found is seen for seen in chain):
+                chain.append(found)
+                waiting += (found.__cause__, found.__context__)
+        with self._lock:
+            return tuple(
+                sorted({call for known, call in self._delivered if any(known is link for link in chain)})
+            )
+
+    def parent(self, call: str) -> Parent | None:
+        """Return what names a call of this run to a run on another thread."""
+        if self.thread_id is None or self.run_id is None:
+            return None
+        return Parent(thread=self.thread_id, run=self.run_id, call=call)
+
+    # -- the whole of it -------------------------------------------------------------------------------------------
+
+    def execute(self, given: Any = None) -> Returned | Paused:
+        """Run the body to its end or its next pause; ``given`` is the input where nothing is recorded.
+
+        Raises:
+            BaseException: what the body raised, what stopped it, or what made it impossible to go on.
+        """
+        if self._taken is None:
+            return self._conclude_unrecorded(self._run_body(given))
+        try:
+            return self._conclude(self._run_recorded())
+        finally:
+            _owner.end(self._taken.holding.owner)
+
+    def _run_body(self, given: Any, previous: Any = None) -> Ended:
+        step = self.plan.step
+        scope = Scope(store=self.plan.store, previous=previous)
+        self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
+        with _context.within(frame):
+            return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
+
+    def _run_recorded(self) -> Ended:
+        while True:
+            try:
+                given, previous = self._given()
+            except Exception as error:  # noqa: BLE001 - a value that cannot be read fails the run, which can be retried
+                return Ended(error=error)
+            ended = self._run_body(given, previous)
+            if not isinstance(ended.signal, Restart):
+                return ended
+            self._start_over()
+
+    def _given(self) -> tuple[Any, Any]:
+        """Return the input and ``previous`` as recorded, decoded anew."""
+        assert self._taken is not None  # noqa: S101
+        run, plan = self._taken.run, self.plan
+        given = serde.decode(
+            run.started.input.raw, plan.accepts, where=f"the input of {plan.step.name!r}", identity=f"{run.id}/input"
+        )
+        previous = None
+        if "previous" in plan.step.injected:
+            checkpointer, thread = self._taken.holding.checkpointer, self._taken.state.thread
+            previous = saved(checkpointer, thread, run.started.previous, plan)
+        return given, previous
+
+    def _start_over(self) -> None:
+        """Drop what is in memory and read the journal again."""
+        assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
+        self.journal.flush()
+        holding = self._taken.holding
+        state = _claim.read_thread(holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread))
+        assert state.run is not None  # noqa: S101 - this run is on record
+        with self._lock:
+            self._shown = {
+                path: max(self._shown.get(path, 0), self._written.get(path, 0))
+                for path in {*self._shown, *self._written}
+            }
+            self._written, self._asked, self._delivered = {}, {}, []
+            if isinstance(self._signal, Restart):
+                self._signal = None
+        self._load(state.run)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _conclude_unrecorded(self, ended: Ended) -> Returned:
+        if ended.error is not None:
+            raise ended.error
+        if ended.signal is not None:
+            self._raise_stop(ended.signal)
+        value = ended.value.value if isinstance(ended.value, Final) else ended.value
+        self.emit(WorkflowFinished(namespace=(), name=self.plan.step.name, result=value))
+        return Returned(value)
+
+    def _conclude(self, ended: Ended) -> Returned | Paused:
+        signal = self._signal if isinstance(self._signal, Aborted) else ended.signal
+        if isinstance(signal, Aborted):
+            self._conclude_aborted(signal.error)
+        if isinstance(signal, Suspended):
+            return self._pause()
+        if signal is not None:
+            self._release()
+            self._raise_stop(signal)
+        if ended.error is not None:
+            self._fail(ended.error)
+        return self._finish(ended.value)
+
+    def _raise_stop(self, signal: Signal) -> NoReturn:
+        if isinstance(signal, Aborted):
+            raise signal.error
+        raise self._cause if self._cause is not None else self.engine.closed_error()
+
+    def _conclude_aborted(self, error: Exception) -> NoReturn:
+        """Divergence is on record, so that a person sees it; after lost ownership or storage nothing may be written."""
+        if isinstance(error, DivergenceError):
+            self._fail(error)
+        if not isinstance(error, OwnershipLost):
+            self._release()
+        raise error
+
+    def _pause(self) -> Paused:
+        questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
+        record = Interrupted(
+            at=self._now(), questions=questions, written=dict(self._written), pending=self._unfinished()
+        )
+        self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
+        interrupts = as_interrupts(questions)
+        self.emit(RunInterrupted(namespace=(), interrupts=interrupts))
+        return Paused(interrupts)
+
+    def _finish(self, returned: Any) -> Returned:
+        final = returned if isinstance(returned, Final) else None
+        value = returned if final is None else final.value
+        plan, journal = self.plan, self.journal
+        assert journal is not None  # noqa: S101 - a recorded run has one
+        where = f"the return value of {plan.step.name!r}"
+        try:
+            text = serde.encode(value, plan.step.returns, where=where, identity=f"{self.run_id}/result")
+            result, save = journal.repeats(text), None
+            if final is not None:
+                saved_text = serde.encode(
+                    final.save, plan.save, where=f"the value {plan.step.name!r} saves", identity=f"{self.run_id}/save"
+                )
+                save = journal.repeats(saved_text)
+            self._rest(Finished(run=self.run_id or "", at=self._now(), result=result, save=save), Status.DONE)
+        except (NotSerializable, TooLarge) as error:
+            self._fail(error)
+        self.emit(WorkflowFinished(namespace=(), name=plan.step.name, result=value))
+        return Returned(value)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        record = Failed(
+            at=self._now(),
+            error=failure(error, where=f"workflow {self.plan.step.name!r}"),
+            caused_by=self.sources(error),
+            written=dict(self._written),
+            pending=self._unfinished(),
+        )
+        self._rest(record, Status.FAILED)
+        raise error
+
+    def _rest(
+        self, record: Interrupted | Finished | Failed, status: Status, *, pending: tuple[str, ...] = ()
+    ) -> None:
+        assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
+        self.journal.settle()
+        position, batch = self.journal.closing(record)
+        try:
+            self._taken.holding.rest(position, batch, status, pending=pending)
+        except PositionTaken as error:
+            raise _lost(self._taken.state.thread, position) from error
+        self.journal.closed(batch)
+
+    def _release(self) -> None:
+        """Hand the thread back: what has begun is on record, and anybody may go on."""
+        assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
+        with suppress(Exception):  # a journal that broke has nothing to write
+            self.journal.flush()
+        with suppress(StorageError):  # the session ends with this call, so the thread can be taken all the same
+            self._taken.holding.release()
+
+    def _unfinished(self) -> tuple[str, ...]:
+        """Return the calls of the body that still run; what becomes of them is recorded after the pause."""
+        frame = self._root
+        running = [] if frame is None else [path for path, future in frame.children.items() if future.is_begun()]
+        return tuple(sorted(running, key=_order))
+
+    def _now(self) -> str:
+        return self.clock.now().isoformat()
+
+
+def _order(path: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.split("."))
+
+
+def _lost(thread: str, position: int) -> OwnershipLost:
+    return OwnershipLost(
+        f"thread {thread!r} was taken over by another process; nothing further was written here: look at its state",
+        thread_id=thread,
+        position=position,
+    )
+
+
+def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
+    """Return questions as callers see them."""
+    return tuple(
+        Interrupt(value=serde.decode(question.value.raw, where=f"question {question.id}"), id=question.id)
+        for question in questions
+    )
+
+
+def pending(run: RunState) -> tuple[Interrupt, ...]:
+    """Return the questions that a run waits for."""
+    return as_interrupts(tuple(run.questions[id_] for id_ in run.pending))
+
+
+def saved(checkpointer: Checkpointer, thread: str, position: int | None, plan: Plan) -> Any:
+    """Return what the run that finished at this position saved for the next; None where there was none."""
+    finished = None if position is None else finished_at(checkpointer, thread, position)
+    if finished is None:
+        return None
+    if finished.save is None:
+        return returned(checkpointer, thread, finished, plan.step.returns)
+    return _value(checkpointer, thread, finished.save, plan.save, f"{finished.run}/save")
+
+
+def returned(checkpointer: Checkpointer, thread: str, record: Finished, declared: Any) -> Any:
+    """Return a recorded return value."""
+    return _value(checkpointer, thread, record.result, declared, f"{record.run}/result")
+
+
+def _value(checkpointer: Checkpointer, thread: str, value: Value, declared: Any, place: str) -> Any:
+    found = dereference(checkpointer, thread, value)
+    return serde.decode(found.raw, declared, where=f"a value saved on thread {thread!r}", identity=place)
+
+
+def finished_at(checkpointer: Checkpointer, thread: str, position: int) -> Finished | None:
+    """Return the ``finished`` in the batch at this position."""
+    for _, batch in checkpointer.read(thread, position, 1):
+        for record in batch.records:
+            if isinstance(record, Finished):
+                return record
+    return None
+

@@ -1,0 +1,104 @@
+"""Streaming: the body runs in a thread of its own, and events become chunks as they come.  (layer 6)"""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from milepost import _context
+from milepost.errors import InvalidStreamMode
+from milepost.events import CustomWritten, RunInterrupted, TaskFinished, WorkflowFinished
+from milepost.question import INTERRUPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from milepost.events import Event
+
+MODES: Final = ("updates", "values", "custom")
+
+Chunk: TypeAlias = Any
+
+
+class _Failed:
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+_END: Final = object()
+
+
+def checked(stream_mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """Return the modes asked for, and whether chunks carry their mode: a list or tuple labels them.
+
+    Raises:
+        InvalidStreamMode: a mode does not exist, or none is given.
+    """
+    labelled = not isinstance(stream_mode, str)
+    modes = (stream_mode,) if isinstance(stream_mode, str) else tuple(stream_mode)
+    for mode in modes:
+        if mode not in MODES:
+            raise InvalidStreamMode(mode, MODES)
+    if not modes:
+        raise InvalidStreamMode(stream_mode, MODES)
+    return modes, labelled
+
+
+def chunk(event: Event, mode: str) -> tuple[Chunk, ...]:
+    """Return what an event looks like in a mode: no chunk, or one."""
+    if mode == "custom":
+        return (event.value,) if isinstance(event, CustomWritten) else ()
+    if isinstance(event, RunInterrupted):
+        return ({INTERRUPT: event.interrupts},)
+    if mode == "values":
+        return (event.result,) if isinstance(event, WorkflowFinished) else ()
+    if isinstance(event, TaskFinished | WorkflowFinished):
+        return ({event.name: event.result},)
+    return ()
+
+
+def iterate(
+    work: Callable[[Callable[[Event], None]], None],
+    leave: Callable[[], None],
+    modes: tuple[str, ...],
+    *,
+    labelled: bool,
+) -> Iterator[Chunk]:
+    """Run ``work(watch)`` in a thread and yield its events' chunks; nothing begins before the first one is asked for.
+
+    When the consumer goes away, ``leave()`` is called and the thread is waited for.
+    """
+    queue: SimpleQueue[Any] = SimpleQueue()
+
+    def watch(event: Event) -> None:
+        for mode in modes:
+            for item in chunk(event, mode):
+                queue.put((mode, item))
+
+    def body() -> None:
+        try:
+            work(watch)
+            queue.put(_END)
+        except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
+            queue.put(_Failed(error))
+
+    frame, engine = _context.frame(), _context.engine()
+    thread = threading.Thread(
+        target=_context.run_apart, args=(frame, engine, body), name="milepost-body", daemon=False
+    )
+    thread.start()
+    try:
+        yield from _chunks(queue, labelled=labelled)
+    finally:
+        leave()
+        thread.join()
+
+
+def _chunks(queue: SimpleQueue[Any], *, labelled: bool) -> Iterator[Chunk]:
+    while (item := queue.get()) is not _END:
+        if isinstance(item, _Failed):
+            raise item.error
+        yield item if labelled else item[1]

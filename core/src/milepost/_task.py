@@ -1,0 +1,146 @@
+"""``@task``: functions whose calls return futures and are recorded.  (layer 9)"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from milepost import _context, _inject
+from milepost._frame import Step
+from milepost.errors import InvalidDefinition, OutsideWorkflow, describe
+from milepost.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from milepost._future import TaskFuture
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "config": (dict, _inject.RunnableConfig),
+    "store": (Store,),
+    "writer": (_inject.StreamWriter,),
+}
+
+
+def step_of(function: Any, *, name: str | None, kind: str) -> Step:
+    """Look at a function once: its name, its annotations, and what it wants injected.
+
+    Raises:
+        InvalidDefinition: it cannot be called, or is a generator or coroutine function.
+    """
+    if not callable(function):
+        raise InvalidDefinition(f"@{kind} needs a function, not {function!r}")
+    plain = _inject.unwrap(function)
+    label = name or getattr(function, "__name__", None) or getattr(plain, "__name__", None)
+    if label in (None, "__call__"):
+        label = type(function).__name__
+    where = f"{kind} {describe(function if hasattr(function, '__qualname__') else plain)}"
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise InvalidDefinition(
+            f"{where} is a generator: return a list, and write progress with `writer: StreamWriter`"
+        )
+    if inspect.iscoroutinefunction(plain):
+        raise InvalidDefinition(f"{where} is async: this version runs synchronous functions; write `def`")
+    signature, hints = _inject.signature(function), _inject.hints(function)
+    return Step(
+        name=str(label),
+        where=where,
+        function=function,
+        signature=signature,
+        hints=hints,
+        injected=_inject.wanted(signature, hints, KINDS),
+        returns=hints.get("return", Any),
+    )
+
+
+class Task(Generic[P, R]):
+    """A function under ``@task``. Calling it inside a workflow or another task returns a :class:`TaskFuture` at once.
+
+    ``func`` is the function itself, for tests and for calling it outside a workflow.
+    """
+
+    def __init__(self, function: Callable[P, R], *, name: str | None = None) -> None:
+        self.func = function
+        self._step = step_of(function, name=name, kind="task")
+        functools.update_wrapper(self, function, updated=())
+        self.__name__ = self._step.name
+
+    @property
+    def name(self) -> str:
+        """The name under which calls are recorded and streamed."""
+        return self._step.name
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
+        """Call the task.
+
+        Raises:
+            OutsideWorkflow: no workflow runs here.
+            DivergenceError: the run has another call on record at this place.
+        """
+        frame = _context.frame()
+        if frame is None:
+            raise OutsideWorkflow(
+                f"task {self.name!r} was called outside a workflow: call it in the body of an @entrypoint function or in "
+                f"another task, on the thread that milepost runs them on; or call {self.name}.func(…) for the plain "
+                f"function"
+            )
+        future: TaskFuture[R] = frame.call(self._step, args, kwargs)
+        return future
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
+    @overload
+    def __get__(self: Task[Concatenate[S, P], R], instance: S, owner: type | None = None) -> BoundTask[P, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Bind to an instance, as functions in a class body do."""
+        return self if instance is None else BoundTask(self, instance)
+
+
+class BoundTask(Generic[P, R]):
+    """A task that is a method, bound to its instance."""
+
+    __slots__ = ("__self__", "_task")
+
+    def __init__(self, task: Task[..., R], instance: Any) -> None:
+        self._task = task
+        self.__self__ = instance
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
+        """Call the task on its instance."""
+        return self._task(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def __repr__(self) -> str:
+        return f"<task {self._task.name} of {self.__self__!r}>"
+
+
+@overload
+def task(function: Callable[P, R], /, *, name: str | None = None) -> Task[P, R]: ...
+@overload
+def task(*, name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Any = None, /, *, name: str | None = None) -> Any:
+    """Make a function a task: ``@task``, ``@task()``, ``@task(name="…")`` or ``task(function, name="…")``.
+
+    Works on functions, methods (in the class body or bound), partials and callable objects, and changes none of them. A
+    task's outcome is recorded before its future resolves, and it does not execute again in that run.
+
+    Args:
+        function: what to run.
+        name: the name to record and stream; the function's own by default.
+
+    Raises:
+        InvalidDefinition: the function is a generator or a coroutine function.
+    """
+    if function is None:
+        return functools.partial(Task, name=name)
+    return Task(function, name=name)

@@ -1,0 +1,782 @@
+"""The contract of a checkpointer: records, batches, heads; final methods above, a driver's hooks below.  (layer 3)
+
+A thread's journal is a sequence of batches at positions 0, 1, 2, …; one head per thread is an index to it. One idea
+carries the guarantees on every backend: **an append at an expected position succeeds only if that position is free**.
+A primary key gives that in SQLite, ``If-None-Match: *`` in S3, a unique ``_id`` in MongoDB. No hook needs a transaction
+over several records.
+
+A driver subclasses :class:`Checkpointer` and fills in the hooks (``_append``, ``_read``, …) on bytes and the frozen
+records of this module. Validation, encoding, numbering, resending and the order of journal and head live here.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+
+from milepost.errors import (
+    Closed,
+    Corrupt,
+    HeadMoved,
+    InvalidThreadId,
+    PositionTaken,
+    StorageUnavailable,
+    TooLarge,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Self
+
+    from milepost.url import URL
+
+FORMAT: Final = 1
+"""The version of the batch and head envelope. Readers refuse a higher one."""
+
+MAX_THREAD_ID_BYTES: Final = 512
+
+_PAGE: Final = 256
+_RESENDS: Final = (0.05, 0.2, 0.8)
+
+_dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+class Status(StrEnum):
+    """What a run is doing. ``RUNNING`` is also a run whose process died: its head tells who held it."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    SLEEPING = "sleeping"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+
+class Value:
+    """A stored value: typed JSON (see :mod:`milepost.serde`), as text when made here, parsed when read.
+
+    A value that repeats a recorded outcome is a *reference*: ``{"$ref": {"position": 3, "call": "0"}}``.
+    """
+
+    __slots__ = ("_raw", "_text")
+
+    def __init__(self, *, text: str | None = None, raw: Any = None) -> None:
+        self._text = text
+        self._raw = raw
+
+    @property
+    def text(self) -> str:
+        """The JSON text, ASCII."""
+        if self._text is None:
+            self._text = _dumps(self._raw)
+        return self._text
+
+    @property
+    def raw(self) -> Any:
+        """The parsed JSON; shared, so not to be changed."""
+        if self._raw is None and self._text is not None:
+            self._raw = json.loads(self._text)
+        return self._raw
+
+    @classmethod
+    def reference(cls, position: int, call: str) -> Value:
+        """Make a reference to the outcome of a call, in the batch at this position."""
+        return cls(raw={"$ref": {"position": position, "call": call}})
+
+    @property
+    def target(self) -> tuple[int, str] | None:
+        """Position and call that a reference points to; None for a value that stands for itself."""
+        if self._text is not None and not self._text.startswith('{"$ref"'):
+            return None
+        raw = self.raw
+        if isinstance(raw, dict) and len(raw) == 1 and "$ref" in raw:
+            return raw["$ref"]["position"], raw["$ref"]["call"]
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Value({self.text[:60]})"
+
+
+def _json(value: Any) -> str:
+    """Compose JSON text; values that are JSON text already are spliced, not parsed again."""
+    if isinstance(value, Value):
+        return value.text
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_dumps(key)}:{_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if hasattr(value, "__dataclass_fields__"):
+        return _json_fields(value, [])
+    return _dumps(value)
+
+
+def _json_fields(record: Any, parts: list[str]) -> str:
+    for name in record.__dataclass_fields__:
+        value = getattr(record, name)
+        if value is not None and value != () and value != {}:
+            parts.append(f'"{name}":{_json(value)}')
+    return "{" + ",".join(parts) + "}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who works on a thread: one session of one process of one boot of one host.
+
+    ``boot`` changes with each boot of the machine and differs between process-id namespaces; empty where the system does
+    not tell. ``started`` tells a process id from a later process with the same id, in clock ticks since boot.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    started: int
+    session: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An exception as data: qualified type name, message, arguments, attributes, traceback text.
+
+    ``rebuilds`` says whether replay raises the same exception; otherwise it raises ``TaskFailed`` with these facts.
+    """
+
+    type: str
+    message: str
+    rebuilds: bool
+    arguments: Value | None = None
+    attributes: Value | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question on record: its id, the call that asks, its value and the value's digest."""
+
+    id: str
+    call: str
+    value: Value
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The call that made a run on another thread."""
+
+    thread: str
+    run: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run begins. Legal when the thread is neither running nor sleeping."""
+
+    kind: ClassVar[str] = "started"
+    run: str
+    workflow: str
+    at: str
+    owner: Owner
+    input: Value
+    previous: int | None = None  # position of the last finished run's `finished`
+    parent: Parent | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A session takes the thread over. From here on no record of an earlier session is legal."""
+
+    kind: ClassVar[str] = "claimed"
+    at: str
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a call: exactly one of ``result``, ``error``, ``cancelled``."""
+
+    kind: ClassVar[str] = "outcome"
+    call: str
+    name: str
+    digest: str
+    shows: str
+    began: str
+    ended: str
+    attempts: int = 1
+    result: Value | None = None
+    error: Failure | None = None
+    cancelled: bool | None = None
+    caused_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a frame saw of a race: the answers numbered ``number`` … ``number + times - 1`` that it got about a call.
+
+    ``made`` is how many calls the frame had made by then.
+    """
+
+    kind: ClassVar[str] = "observed"
+    frame: str
+    number: int
+    made: int
+    what: str
+    call: str
+    answer: bool
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """The run pauses with these questions. ``written`` counts custom events by frame, ``pending`` names calls that still run."""
+
+    kind: ClassVar[str] = "interrupted"
+    at: str
+    questions: tuple[Question, ...]
+    written: dict[str, int] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Answers by interrupt id, and the claim of the session that goes on."""
+
+    kind: ClassVar[str] = "resumed"
+    at: str
+    owner: Owner
+    answers: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """A failed run goes on; the outcomes of ``voids`` no longer count."""
+
+    kind: ClassVar[str] = "retried"
+    at: str
+    owner: Owner
+    voids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The run returned ``result``; the next run's ``previous`` is ``save``, or the result where that is absent."""
+
+    kind: ClassVar[str] = "finished"
+    run: str
+    at: str
+    result: Value
+    save: Value | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """An exception left the body; ``caused_by`` names the calls whose failures it carries."""
+
+    kind: ClassVar[str] = "failed"
+    at: str
+    error: Failure
+    caused_by: tuple[str, ...] = ()
+    written: dict[str, int] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """A newer input closed this run while it was interrupted, failed or cut off."""
+
+    kind: ClassVar[str] = "abandoned"
+    at: str
+    run: str
+
+
+Record: TypeAlias = (
+    Started
+    | Claimed
+    | Outcome
+    | Observed
+    | Interrupted
+    | Resumed
+    | Retried
+    | Finished
+    | Failed
+    | Abandoned
+)
+
+_KINDS: Final[dict[str, type[Any]]] = {
+    cls.kind: cls
+    for cls in (
+        Started,
+        Claimed,
+        Outcome,
+        Observed,
+        Interrupted,
+        Resumed,
+        Retried,
+        Finished,
+        Failed,
+        Abandoned,
+    )
+}
+
+
+def _failure(raw: dict[str, Any]) -> Failure:
+    return Failure(**{key: _PARSE[key](item) if key in _PARSE else item for key, item in raw.items()})
+
+
+def _value(raw: Any) -> Value:
+    return Value(raw=raw)
+
+
+def _null_value(raw: Any) -> Value:
+    return Value(text="null") if raw is None else Value(raw=raw)
+
+
+_PARSE: Final[dict[str, Any]] = {
+    "owner": lambda raw: Owner(**raw),
+    "parent": lambda raw: Parent(**raw),
+    "error": _failure,
+    "input": _null_value,
+    "result": _null_value,
+    "save": _null_value,
+    "arguments": _value,
+    "attributes": _value,
+    "caused_by": tuple,
+    "pending": tuple,
+    "voids": tuple,
+    "answers": lambda raw: {key: _null_value(item) for key, item in raw.items()},
+    "questions": lambda raw: tuple(
+        Question(id=q["id"], call=q["call"], value=_null_value(q["value"]), digest=q["digest"]) for q in raw
+    ),
+}
+
+
+def _record(raw: dict[str, Any]) -> Record:
+    cls = _KINDS[raw.pop("kind")]
+    record: Record = cls(**{key: _PARSE[key](item) if key in _PARSE else item for key, item in raw.items()})
+    return record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Records appended together. ``id`` is ``<session>-<number>`` and tells a retried append from a rival's."""
+
+    id: str
+    records: tuple[Record, ...]
+
+    @property
+    def session(self) -> str:
+        """The session that wrote the batch."""
+        return self.id.partition("-")[0]
+
+    def encode(self) -> bytes:
+        """Return the batch as one line of ASCII JSON."""
+        records = ",".join(_json_fields(record, [f'"kind":"{record.kind}"']) for record in self.records)
+        return f'{{"format":{FORMAT},"id":{_dumps(self.id)},"records":[{records}]}}'.encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes, *, thread: str, position: int) -> Batch:
+        """Read a batch.
+
+        Raises:
+            Corrupt: the bytes are no batch, or one of a later format.
+        """
+        try:
+            raw = json.loads(data)
+            if raw["format"] > FORMAT:
+                raise Corrupt(
+                    f"batch {position} of thread {thread!r} has format {raw['format']}, this version reads up to "
+                    f"{FORMAT}: upgrade milepost"
+                )
+            return cls(id=raw["id"], records=tuple(map(_record, raw["records"])))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise Corrupt(f"batch {position} of thread {thread!r} cannot be read: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The one mutable record of a thread: an index to its journal, and the lease. It decides nothing.
+
+    ``version`` grows by one at each compare-and-set. ``run`` is the position of the newest run's ``started``, as a hint.
+    ``owner`` is None when nobody works on the thread; ``lease`` is how long,
+    in seconds, a watcher must see the head unchanged before it may take a running thread over. ``nonce`` recognises
+    one's own compare-and-set whose answer was lost.
+    """
+
+    thread: str
+    version: int
+    status: Status
+    workflow: str
+    run: int
+    nonce: str
+    updated: str
+    owner: Owner | None = None
+    lease: float | None = None
+    pending: tuple[str, ...] = ()
+    wake: float | None = None
+
+    def encode(self) -> bytes:
+        """Return the head as one line of ASCII JSON."""
+        return _json_fields(self, [f'"format":{FORMAT}']).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes, *, thread: str) -> Head:
+        """Read a head.
+
+        Raises:
+            Corrupt: the bytes are no head, or one of a later format.
+        """
+        try:
+            raw = json.loads(data)
+            if raw.pop("format") > FORMAT:
+                raise Corrupt(f"the head of thread {thread!r} has a later format: upgrade milepost")
+            raw["status"] = Status(raw["status"])
+            return cls(**{key: _PARSE[key](item) if key in _PARSE else item for key, item in raw.items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Corrupt(f"the head of thread {thread!r} cannot be read: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """A compare-and-set of a head: ``head`` replaces version ``expected`` (None: there is no head yet)."""
+
+    head: Head
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadQuery:
+    """Which heads to list; None means any. ``wake_before`` is in seconds since the epoch."""
+
+    statuses: tuple[Status, ...] | None = None
+    workflow: str | None = None
+    wake_before: float | None = None
+
+    def matches(self, head: Head) -> bool:
+        """Tell whether a head is asked for; for drivers whose backend cannot filter."""
+        return (
+            (self.statuses is None or head.status in self.statuses)
+            and (self.workflow is None or head.workflow == self.workflow)
+            and (self.wake_before is None or (head.wake is not None and head.wake < self.wake_before))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadPage:
+    """A page of a listing, in the order of thread ids; ``cursor`` continues it, None ends it."""
+
+    heads: tuple[bytes, ...]
+    cursor: str | None
+
+
+class Capability(StrEnum):
+    """What a driver does beyond the required hooks. Declared, never guessed."""
+
+    ATOMIC_HEAD = "atomic-head"
+    """``_append`` applies a head swap in the same step as the batch: both or neither."""
+    DURABLE = "durable"
+    """What was acknowledged survives the process."""
+    MULTI_PROCESS = "multi-process"
+    """Several processes may use one backend at once."""
+    MULTI_HOST = "multi-host"
+    """Several hosts may."""
+
+
+def check_thread_id(value: object) -> str:
+    """Return a thread id as milepost keeps it.
+
+    Raises:
+        InvalidThreadId: it is no non-empty str (or int or UUID, which are converted), not valid Unicode, or too long.
+    """
+    from uuid import UUID
+
+    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise InvalidThreadId(f"a thread id is a str, not {type(value).__name__}: {value!r}")
+    if not value:
+        raise InvalidThreadId("a thread id must not be empty")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidThreadId(f"thread id {value!r} is not valid Unicode: {error.reason}") from error
+    if size > MAX_THREAD_ID_BYTES:
+        raise InvalidThreadId(
+            f"thread id {value[:40]!r}… has {size} bytes in UTF-8; the limit is {MAX_THREAD_ID_BYTES}"
+        )
+    return value
+
+
+class Checkpointer(ABC):
+    """A driver that keeps journals and heads. Public methods are final; a driver fills in the hooks.
+
+    Hooks are called from any worker thread, also at the same time. They translate what their backend raises into
+    :class:`~milepost.errors.StorageError` and its subclasses: :class:`StorageUnavailable` when the outcome is unknown or
+    the backend cannot now (time-out, throttling, 5xx; the identical call is sent again), anything else when trying
+    again cannot help. They never log or show secrets.
+
+    Nothing opens or connects before the first use; ``close()`` may be called twice; after a fork a driver opens again by
+    itself (:class:`milepost.fork.PerProcess`).
+    """
+
+    DRIVER_API: ClassVar[int] = 1
+    """The version of this contract that the driver was written for."""
+
+    capabilities: frozenset[Capability] = frozenset()
+    max_batch_bytes: int | None = None
+
+    _closed = False
+
+    # -- for the engine: final ---------------------------------------------------------------------------------
+
+    def append(self, thread: str, position: int, batch: Batch, swap: Swap | None = None) -> None:
+        """Append a batch at the expected position, once, whatever happens to answers on the way.
+
+        A batch found at the position under this batch's id is this batch: an earlier sending was applied.
+        ``swap`` is only for drivers with ``ATOMIC_HEAD``; others get it through :meth:`wake` and :meth:`rest`.
+
+        Raises:
+            PositionTaken: somebody else's batch is there; nothing was applied.
+            HeadMoved: the swap lost; nothing was applied.
+            TooLarge: the batch is over the backend's limit; nothing was sent.
+            StorageUnavailable: after several sendings of the identical bytes; whether it was applied is unknown.
+        """
+        data = batch.encode()
+        if self.max_batch_bytes is not None and len(data) > self.max_batch_bytes:
+            raise TooLarge(thread_id=thread, size=len(data), limit=self.max_batch_bytes)
+        for delay in (*_RESENDS, None):
+            self._check_open()
+            try:
+                self._append(thread, position, data, swap)
+            except (PositionTaken, HeadMoved):
+                if self._is_at(thread, position, batch.id):
+                    return
+                raise
+            except StorageUnavailable:
+                if delay is None:
+                    raise
+                self._pause(delay)
+            else:
+                return
+
+    def wake(self, thread: str, position: int, batch: Batch, swap: Swap) -> None:
+        """Take a thread to work on it: the head first, then the append; in one step where the backend can.
+
+        Raises:
+            HeadMoved: somebody else moved the head; nothing was applied.
+            PositionTaken: the head is taken, the batch is not applied: read again and decide again.
+        """
+        if Capability.ATOMIC_HEAD in self.capabilities:
+            self.append(thread, position, batch, swap)
+            return
+        if not self.swap_head(swap):
+            raise HeadMoved(thread_id=thread, expected=swap.expected)
+        self.append(thread, position, batch)
+
+    def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> None:
+        """Lay a thread down: the append first, then the head; in one step where the backend can.
+
+        A head that somebody else moved is left alone: the journal holds what matters.
+
+        Raises:
+            PositionTaken: somebody else's batch is there: the thread was taken over.
+        """
+        if Capability.ATOMIC_HEAD in self.capabilities:
+            try:
+                self.append(thread, position, batch, swap)
+            except HeadMoved:
+                self.append(thread, position, batch)
+            return
+        self.append(thread, position, batch)
+        self.swap_head(swap)
+
+    def read(self, thread: str, start: int = 0, limit: int | None = None) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches from a position on, in order, up to the first gap; page by page, holding no lock.
+
+        Raises:
+            Corrupt: a batch cannot be read.
+        """
+        position, left = start, limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            page = self._retrying(self._read, thread, position, size)
+            for found, data in page:
+                if found != position:
+                    return
+                yield found, Batch.decode(data, thread=thread, position=found)
+                position += 1
+            if len(page) < size:
+                return
+            left = None if left is None else left - len(page)
+
+    def tail(self, thread: str, hint: int = 0) -> int:
+        """Return the first free position at or after ``hint``, where ``hint`` is a position known to be taken, or 0."""
+        tail: int = self._retrying(self._tail, thread, hint)
+        return tail
+
+    def load_head(self, thread: str) -> Head | None:
+        """Return the thread's head, or None where there is none."""
+        data = self._retrying(self._load_head, thread)
+        return None if data is None else Head.decode(data, thread=thread)
+
+    def swap_head(self, swap: Swap) -> bool:
+        """Compare and set a head; return whether it was set. One's own swap whose answer was lost counts as set."""
+        head = swap.head
+        data = head.encode()
+        for delay in (*_RESENDS, None):
+            self._check_open()
+            try:
+                if self._swap_head(head, data, swap.expected):
+                    return True
+                now = self.load_head(head.thread)
+                return now is not None and now.version == head.version and now.nonce == head.nonce
+            except StorageUnavailable:
+                if delay is None:
+                    raise
+                self._pause(delay)
+        raise AssertionError  # pragma: no cover - the last delay is None
+
+    def list_heads(
+        self, query: HeadQuery | None = None, *, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Head], str | None]:
+        """Return a page of heads and the cursor of the next. Heads are hints; check the journal before acting."""
+        page: HeadPage = self._retrying(self._list_heads, query or HeadQuery(), cursor, limit)
+        return [Head.decode(data, thread="(listed)") for data in page.heads], page.cursor
+
+    def delete(self, thread: str) -> None:
+        """Delete exactly this thread: its journal and its head. Deleting an unknown thread does nothing."""
+        self._retrying(self._delete, thread)
+
+    def open(self) -> Self:
+        """Connect and check the schema now, instead of at the first use.
+
+        Raises:
+            SchemaTooNew: the data was written by a later version.
+            Closed: the driver was closed.
+        """
+        self._check_open()
+        self._retrying(self._open)
+        return self
+
+    def close(self) -> None:
+        """Close what this driver opened. Later calls raise :class:`~milepost.errors.Closed`."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- for drivers: hooks ------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: URL) -> Self:
+        """Make a driver from a parsed URL; do not connect.
+
+        Raises:
+            InvalidURL: an option or a part is not understood.
+        """
+
+    def _open(self) -> None:
+        """Connect and check or create the schema. Idempotent, thread-safe, safe for several processes at once."""
+
+    @abstractmethod
+    def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+        """Create the batch at the position if and only if that position is free.
+
+        All or nothing, and durable when it returns. A backend that can tell must also refuse a position that would leave
+        a gap. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) the head changes in the same step, or neither.
+
+        S3: ``PUT`` with ``If-None-Match: *`` on a key made of thread and position; 412 is :class:`PositionTaken`; 409,
+        5xx and time-outs are :class:`StorageUnavailable`. MongoDB: ``insert_one`` with ``_id`` from thread and position,
+        write concern ``majority`` (or ``w=1, j=True`` on a standalone); a duplicate key is :class:`PositionTaken`.
+
+        Raises:
+            PositionTaken: the position holds a batch, whoever's it is. (The base class finds out whose.)
+            HeadMoved: the swap's expected version is not the head's.
+            StorageUnavailable: whether it was applied is unknown.
+        """
+
+    @abstractmethod
+    def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Return up to ``limit`` batches from ``start`` on in order of position, never half a batch; no lock outlives it.
+
+        S3: ``GET`` of consecutive keys until 404. MongoDB: a range of ``_id`` read from the primary.
+        """
+
+    def _tail(self, thread: str, hint: int) -> int:
+        """Return the first free position at or after ``hint``, at a cost that does not grow with what lies before it."""
+        position = hint
+        while page := self._read(thread, position, _PAGE):
+            position = page[-1][0] + 1
+            if len(page) < _PAGE:
+                break
+        return position
+
+    @abstractmethod
+    def _load_head(self, thread: str) -> bytes | None:
+        """Return the head's bytes as they were last set, or None. Read-your-writes: a stale answer is a fault."""
+
+    @abstractmethod
+    def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
+        """Set the head if its version is ``expected`` (None: if there is none); return whether it was set.
+
+        ``data`` is what is stored; the fields of ``head`` are there to be indexed. S3: ``If-Match`` with the ETag that was
+        read together with that version. MongoDB: a filter on ``_id`` and ``version``.
+        """
+
+    @abstractmethod
+    def _list_heads(self, query: HeadQuery, cursor: str | None, limit: int) -> HeadPage:
+        """Return up to ``limit`` matching heads after the cursor, filtered before limited."""
+
+    @abstractmethod
+    def _delete(self, thread: str) -> None:
+        """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
+
+        A backend whose append does not check the tail in the same step leaves a tombstone, so that a former owner's late
+        append cannot land in a freed position.
+        """
+
+    def _close(self) -> None:
+        """Release connections and files."""
+
+    # -- helpers -------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"{self!r} was closed")
+
+    def _is_at(self, thread: str, position: int, batch_id: str) -> bool:
+        for _, batch in self.read(thread, position, 1):
+            return batch.id == batch_id
+        return False
+
+    def _retrying(self, hook: Any, *args: Any) -> Any:
+        """Call a hook whose repetition is harmless, again after a fault."""
+        for delay in _RESENDS:
+            self._check_open()
+            try:
+                return hook(*args)
+            except StorageUnavailable:
+                self._pause(delay)
+        self._check_open()
+        return hook(*args)
+
+    def _pause(self, seconds: float) -> None:
+        threading.Event().wait(seconds)

@@ -1,0 +1,222 @@
+"""From a URL to a driver: the scheme names an entry point, and only that one is loaded.  (layer 4)
+
+``memory`` resolves from a table, so that nothing is scanned for it. What an application registers comes
+before what is installed. Two packages that offer one scheme are an error, never a choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+from milepost.checkpoint import Checkpointer
+from milepost.errors import DriverBroken, DriverConflict, DriverNotFound, describe
+from milepost.store import Store
+from milepost.url import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
+
+Kind: TypeAlias = Literal["checkpointer", "store"]
+
+_BASES: Final[dict[str, type[Any]]] = {"checkpointer": Checkpointer, "store": Store}
+_GROUPS: Final = {"checkpointer": "milepost.checkpointers", "store": "milepost.stores"}
+_BUILT_IN: Final = {
+    ("checkpointer", "memory"): ("milepost.memory", "MemoryCheckpointer"),
+    ("store", "memory"): ("milepost.memory", "MemoryStore"),
+}
+_KNOWN: Final = {
+    "sqlite": "milepost-sqlite",
+    "s3": "milepost-s3",
+    "mongodb": "milepost-mongodb",
+    "mongodb+srv": "milepost-mongodb",
+}
+_OLDEST_API: Final = 1
+_NEWEST_API: Final = 1
+
+_registered: dict[tuple[str, str], type[Any]] = {}
+_loaded: dict[tuple[str, str], type[Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class InstalledDriver:
+    """A driver that could be opened: who offers it, and the class it names. Not imported yet."""
+
+    kind: Kind
+    scheme: str
+    distribution: str
+    version: str
+    target: str
+
+
+def open_checkpointer(url: str | URL | Checkpointer) -> Checkpointer:
+    """Return the checkpointer of a URL, not connected yet; an opened driver is returned as it is.
+
+    Raises:
+        InvalidURL: the URL is malformed, or has an option that the driver does not know.
+        DriverNotFound: no installed package offers a checkpointer for the scheme.
+        DriverConflict: two packages do.
+        DriverBroken: the driver cannot be imported, or was written for another version of milepost.
+    """
+    return cast(Checkpointer, url if isinstance(url, Checkpointer) else _open("checkpointer", url))
+
+
+def open_store(url: str | URL | Store) -> Store:
+    """Return the store of a URL, not connected yet; an opened driver is returned as it is.
+
+    Raises:
+        InvalidURL: the URL is malformed, or has an option that the driver does not know.
+        DriverNotFound: no installed package offers a store for the scheme.
+        DriverConflict: two packages do.
+        DriverBroken: the driver cannot be imported, or was written for another version of milepost.
+    """
+    return cast(Store, url if isinstance(url, Store) else _open("store", url))
+
+
+def register_driver(kind: Kind, scheme: str, cls: type[Any]) -> None:
+    """Offer a driver class for a scheme in this process, before any installed one.
+
+    Raises:
+        InvalidURL: the scheme could not stand in a URL.
+        DriverBroken: the class is no driver of this kind, or was written for another version of milepost.
+    """
+    name = URL.parse(f"{scheme}://").scheme
+    _registered[kind, name] = _checked(cls, kind, name, f"the registered class {describe(cls)}")
+
+
+def installed_drivers() -> list[InstalledDriver]:
+    """Return the drivers that are installed or registered, sorted. No driver is imported."""
+    found = {_row(kind, point) for kind, group in _GROUPS.items() for point in _entry_points(group)}
+    for (kind, scheme), (module, name) in _BUILT_IN.items():
+        if not any((row.kind, row.scheme) == (kind, scheme) for row in found):
+            found.add(_own_row(kind, scheme, "milepost", f"{module}:{name}"))
+    for (kind, scheme), cls in _registered.items():
+        found.add(_own_row(kind, scheme, "(registered)", f"{cls.__module__}:{cls.__qualname__}"))
+    return sorted(found)
+
+
+def _open(kind: Kind, url: object) -> Any:
+    parsed = url if isinstance(url, URL) else URL.parse(cast(str, url))
+    return _find(kind, parsed.scheme).from_url(parsed)
+
+
+def _find(kind: Kind, scheme: str) -> type[Any]:
+    key = (kind, scheme)
+    if key in _registered:
+        return _registered[key]
+    if key not in _loaded:
+        if key in _BUILT_IN:
+            module, name = _BUILT_IN[key]
+            _loaded[key] = getattr(import_module(module), name)
+        else:
+            _loaded[key] = _installed(kind, scheme)
+    return _loaded[key]
+
+
+def _installed(kind: Kind, scheme: str) -> type[Any]:
+    claims = {point.value: point for point in _entry_points(_GROUPS[kind]) if point.name == scheme}
+    if not claims:
+        raise _not_found(kind, scheme)
+    if len(claims) > 1:
+        who = sorted(f"{_distribution(point)} ({target})" for target, point in claims.items())
+        text = f"{scheme!r} is claimed by {' and '.join(who)}: uninstall one of them"
+        raise DriverConflict(text, scheme=scheme, claimants=who)
+    point = next(iter(claims.values()))
+    source = _distribution(point)
+    try:
+        cls = _load(kind, scheme, point)
+    except Exception as error:
+        raise DriverBroken(
+            f"{kind} driver {scheme!r} from {source} cannot be imported: {error}{_missing(error, point)}"
+        ) from error
+    return _checked(cls, kind, scheme, source)
+
+
+def _load(kind: Kind, scheme: str, point: EntryPoint) -> Any:
+    """Load one entry point with stevedore; by hand where its cache on disk is older than the installation."""
+    from stevedore.driver import DriverManager
+    from stevedore.exception import NoMatches
+
+    try:
+        manager: DriverManager[Any] = DriverManager(_GROUPS[kind], scheme, warn_on_missing_entrypoint=False)
+    except NoMatches:
+        return point.load()
+    return manager.extensions[0].plugin  # not .driver: an instance that is falsy would come back as its class
+
+
+def _checked(driver: Any, kind: Kind, scheme: str, source: str) -> type[Any]:
+    base = _BASES[kind]
+    if not (isinstance(driver, type) and issubclass(driver, base)):
+        raise DriverBroken(f"{kind} driver {scheme!r} from {source} is no {describe(base)}")
+    cls: Any = driver
+    spoken: int = cls.DRIVER_API
+    if not _OLDEST_API <= spoken <= _NEWEST_API:
+        remedy = "milepost" if spoken > _NEWEST_API else source.partition(" ")[0]
+        raise DriverBroken(
+            f"{source} speaks driver API {spoken}, this milepost speaks {_NEWEST_API}: upgrade {remedy}"
+        )
+    return driver
+
+
+def _not_found(kind: Kind, scheme: str) -> DriverNotFound:
+    rows = installed_drivers()
+    schemes = sorted({row.scheme for row in rows if row.kind == kind})
+    others = [row for row in rows if row.scheme == scheme]
+    listing = ", ".join(schemes)
+    if others:
+        other = others[0]
+        text = (
+            f"{other.distribution} provides a {other.kind} for {scheme!r} but no {kind}; "
+            f"{kind}s installed: {listing}"
+        )
+    else:
+        text = f"no {kind} driver for {scheme!r}.{_remedy(scheme, schemes)} Installed: {listing}."
+    return DriverNotFound(text, kind=kind, scheme=scheme, installed=schemes)
+
+
+def _remedy(scheme: str, installed: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    if scheme in _KNOWN:
+        package = _KNOWN[scheme]
+        extra = package.removeprefix("milepost-")
+        return f" Install it: pip install '{package}' (or 'milepost[{extra}]')."
+    near = get_close_matches(scheme, {*installed, *_KNOWN}, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _missing(error: Exception, point: EntryPoint) -> str:
+    """Name the remedy where the driver lacks a module that is not its own."""
+    own = point.value.partition(":")[0].partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.partition(".")[0] == own:
+        return ""
+    name = point.dist.name if point.dist is not None else own
+    return f". Install it again with what it needs: pip install --force-reinstall '{name}'"
+
+
+def _entry_points(group: str) -> list[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=group))
+
+
+def _distribution(point: EntryPoint) -> str:
+    return "an unknown distribution" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
+def _row(kind: str, point: EntryPoint) -> InstalledDriver:
+    return InstalledDriver(
+        kind=cast(Kind, kind),
+        scheme=point.name,
+        distribution="" if point.dist is None else point.dist.name,
+        version="" if point.dist is None else point.dist.version,
+        target=point.value,
+    )
+
+
+def _own_row(kind: str, scheme: str, distribution: str, target: str) -> InstalledDriver:
+    return InstalledDriver(
+        kind=cast(Kind, kind), scheme=scheme, distribution=distribution, version="", target=target
+    )

@@ -1,0 +1,295 @@
+"""Every error that milepost raises: one root, a class per remedy, facts as attributes.  (layer 1)
+
+A message names the thing, the place and what to do. Facts that a program may want are attributes, so that nobody has
+to parse a message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MilepostError(Exception):
+    """The root of all errors of milepost."""
+
+
+# -- how a workflow is written and called ------------------------------------------------------------------------
+
+
+class InvalidDefinition(MilepostError, TypeError):
+    """A function cannot be a workflow or a task; raised when it is decorated. Change the function as the text says."""
+
+
+class OutsideWorkflow(MilepostError, RuntimeError):
+    """A task, ``interrupt`` or accessor was called where no workflow runs. Call it inside a workflow or a task."""
+
+
+class InvalidStreamMode(MilepostError, ValueError):
+    """``stream_mode`` names a mode that does not exist. Use one of ``modes``."""
+
+    def __init__(self, mode: object, modes: Sequence[str]) -> None:
+        self.mode = mode
+        self.modes = tuple(modes)
+        super().__init__(f"unknown stream mode {mode!r}; the modes are {', '.join(modes)}")
+
+
+class InvalidCommand(MilepostError, ValueError):
+    """A ``Command`` that says nothing, such as ``Command()``. Give it ``resume=``."""
+
+
+class DivergenceError(MilepostError):
+    """The code made another call than the one on record at this place (guarantee G6).
+
+    Put what differs between runs (time, randomness, I/O) into a task, or restore the code that began this run; then
+    continue with ``invoke(None)``. ``recorded`` and ``made`` show both calls, ``call`` their place.
+    """
+
+    def __init__(self, message: str, *, call: str, recorded: str | None, made: str | None) -> None:
+        self.call = call
+        self.recorded = recorded
+        self.made = made
+        super().__init__(message)
+
+
+# -- configuration --------------------------------------------------------------------------------------------------
+
+
+class InvalidURL(MilepostError, ValueError):
+    """A driver URL is malformed or has an option the driver does not know. The text shows it with secrets masked."""
+
+
+class DriverNotFound(MilepostError, LookupError):
+    """No installed package offers the URL's scheme. Install the package that the text names.
+
+    ``kind`` is ``"checkpointer"`` or ``"store"``; ``installed`` lists the schemes that would work.
+    """
+
+    def __init__(self, message: str, *, kind: str, scheme: str, installed: Sequence[str]) -> None:
+        self.kind = kind
+        self.scheme = scheme
+        self.installed = tuple(installed)
+        super().__init__(message)
+
+
+class DriverConflict(MilepostError):
+    """Two installed packages claim one scheme. Uninstall one of ``claimants``."""
+
+    def __init__(self, message: str, *, scheme: str, claimants: Sequence[str]) -> None:
+        self.scheme = scheme
+        self.claimants = tuple(claimants)
+        super().__init__(message)
+
+
+class DriverBroken(MilepostError, ImportError):
+    """An installed driver cannot be imported, or speaks another driver API. The cause is chained."""
+
+
+class NoCheckpointer(MilepostError, RuntimeError):
+    """Something needs persistence and no checkpointer is configured."""
+
+
+class NoStore(MilepostError, RuntimeError):
+    """Something needs long-term memory and no store is configured."""
+
+
+class MissingThreadId(MilepostError, ValueError):
+    """The workflow has a checkpointer and the call named no thread. Pass ``thread_id=``."""
+
+
+class InvalidThreadId(MilepostError, ValueError):
+    """A thread id is empty, too long, of another type than str, or not valid Unicode."""
+
+
+class EngineClosed(MilepostError, RuntimeError):
+    """The engine was closed. Started tasks were recorded and the thread can be resumed by another engine."""
+
+
+# -- threads, ownership, answers ------------------------------------------------------------------------------------
+
+
+class ThreadBusy(MilepostError):
+    """A live run holds the thread (guarantee G3). Wait for it, or try again after ``retry_after`` seconds.
+
+    ``owner`` describes who holds it. ``retry_after`` is None when the owner is known to be alive.
+    """
+
+    def __init__(
+        self, message: str, *, thread_id: str, owner: str | None = None, retry_after: float | None = None
+    ) -> None:
+        self.thread_id = thread_id
+        self.owner = owner
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class OwnershipLost(MilepostError):
+    """Another process took this thread over; nothing further was written here. Look at the thread's state."""
+
+    def __init__(self, message: str, *, thread_id: str, position: int) -> None:
+        self.thread_id = thread_id
+        self.position = position
+        super().__init__(message)
+
+
+class _ThreadError(MilepostError):
+    """An error about one thread."""
+
+    def __init__(self, message: str, *, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(message)
+
+
+class UnknownThread(_ThreadError, LookupError):
+    """Nothing is on record for this thread. Start it with an input."""
+
+
+class NothingToResume(_ThreadError):
+    """A ``Command`` came to a thread that asks nothing: it is finished, failed, or was cut off."""
+
+
+class AlreadyAnswered(NothingToResume):
+    """An interrupt id in the command was answered before (guarantee G4). Nothing was changed."""
+
+
+class UnknownInterrupt(_ThreadError, LookupError):
+    """An interrupt id in the command was never asked in this run. Nothing was changed."""
+
+
+class WrongWorkflow(_ThreadError):
+    """The thread belongs to another workflow. Use that workflow, or another thread id.
+
+    ``bound_to`` names the workflow that the thread belongs to.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, bound_to: str) -> None:
+        self.bound_to = bound_to
+        super().__init__(message, thread_id=thread_id)
+
+
+class AmbiguousAnswer(_ThreadError):
+    """Several questions are pending and the command gives one plain answer. Use ``Command(resume={id: answer})``."""
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+
+class NotSerializable(MilepostError, TypeError):
+    """A value cannot be kept exactly (guarantee G2).
+
+    ``where`` names the task or workflow, ``path`` the place inside the value (``$`` is the value itself, then
+    ``$.key``, ``$[3]``), ``type_name`` what was found there.
+    """
+
+    def __init__(self, message: str, *, where: str, path: str, type_name: str) -> None:
+        self.where = where
+        self.path = path
+        self.type_name = type_name
+        super().__init__(message)
+
+
+class UnknownType(MilepostError, ValueError):
+    """A stored value names a type that is neither declared nor registered here. Register it as the text says."""
+
+    def __init__(self, message: str, *, where: str, path: str, tag: str) -> None:
+        self.where = where
+        self.path = path
+        self.tag = tag
+        super().__init__(message)
+
+
+class InvalidItem(MilepostError, ValueError):
+    """A store was given a namespace, key, value or filter that it does not take. Nothing was changed."""
+
+
+class InvalidCodec(MilepostError, ValueError):
+    """A type or a signing key cannot be given to the codec so. Change the call as the text says."""
+
+
+class SignatureInvalid(MilepostError):
+    """A pickled value's signature does not match; it was not loaded (guarantee G10)."""
+
+
+class TaskFailed(MilepostError):
+    """A task failed with an exception that cannot be rebuilt from its record.
+
+    ``type_name`` is the original's qualified name, ``message`` its text, ``traceback_text`` where it came from.
+    """
+
+    def __init__(self, *, type_name: str, message: str, traceback_text: str) -> None:
+        self.type_name = type_name
+        self.message = message
+        self.traceback_text = traceback_text
+        super().__init__(f"{type_name}: {message}")
+
+
+# -- storage --------------------------------------------------------------------------------------------------------
+
+
+class StorageError(MilepostError):
+    """The root of what a driver reports."""
+
+
+class StorageUnavailable(StorageError):
+    """The backend did not answer, or answered that it cannot now. Whether the write was applied may be unknown."""
+
+
+class PositionTaken(StorageError):
+    """An append came second: the journal already has a batch at ``position``, or was deleted and ends before it.
+
+    ``tail`` is the journal's first free position where the append would have left a gap, else None.
+    """
+
+    def __init__(self, *, thread_id: str, position: int, tail: int | None = None) -> None:
+        self.thread_id = thread_id
+        self.position = position
+        self.tail = tail
+        super().__init__(
+            f"thread {thread_id!r} already has a batch at position {position}"
+            if tail is None
+            else f"the journal of thread {thread_id!r} ends at {tail}: position {position} would leave a gap"
+        )
+
+
+class HeadMoved(StorageError):
+    """A compare-and-set of a head lost: its version is no longer the expected one."""
+
+    def __init__(self, *, thread_id: str, expected: int | None) -> None:
+        self.thread_id = thread_id
+        self.expected = expected
+        super().__init__(f"the head of thread {thread_id!r} is no longer at version {expected}")
+
+
+class TooLarge(StorageError):
+    """A batch is larger than the backend takes; nothing was written. ``size`` and ``limit`` are in bytes."""
+
+    def __init__(self, *, thread_id: str, size: int, limit: int) -> None:
+        self.thread_id = thread_id
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"a batch of {size} bytes for thread {thread_id!r} is over this backend's limit of {limit} bytes; "
+            f"keep large values elsewhere and return a reference to them"
+        )
+
+
+class Corrupt(StorageError):
+    """A stored batch or head cannot be read. Other threads are not affected."""
+
+
+class SchemaTooNew(StorageError):
+    """The data was written by a later version. Upgrade the driver package that the text names."""
+
+
+class Closed(StorageError):
+    """The driver was closed. Open it again."""
+
+
+def describe(value: Any) -> str:
+    """Name a callable or a type the way messages do: ``module.qualname``."""
+    cls = value if hasattr(value, "__qualname__") else type(value)
+    module = getattr(cls, "__module__", None)
+    name = getattr(cls, "__qualname__", repr(cls))
+    return name if module in (None, "builtins") else f"{module}.{name}"

@@ -1,0 +1,209 @@
+"""Drivers that keep everything in this process: for tests, and the model for all others.  (layer 4)
+
+``memory://`` is a fresh store at each open. ``memory://name`` is shared by all who open that name in this
+process.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from milepost.checkpoint import Capability, Checkpointer, HeadPage
+from milepost.errors import HeadMoved, InvalidURL, PositionTaken, StorageError
+from milepost.fork import PerProcess
+from milepost.store import Store, StoredItem
+from milepost.url import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from milepost.checkpoint import Head, HeadQuery, Swap
+    from milepost.store import Namespace
+    from milepost.url import URL
+
+S = TypeVar("S")
+
+
+class _Journals:
+    """What a memory checkpointer keeps. A forked child has its own copy, and its own lock."""
+
+    def __init__(self) -> None:
+        self.lock = PerProcess(threading.Lock)
+        self.batches: dict[str, list[bytes]] = {}
+        self.heads: dict[str, tuple[Head, bytes]] = {}
+
+
+class _Items:
+    """What a memory store keeps. A forked child has its own copy, and its own lock."""
+
+    def __init__(self) -> None:
+        self.lock = PerProcess(threading.Lock)
+        self.items: dict[tuple[Namespace, str], StoredItem] = {}
+
+
+_journals: Final[dict[str, _Journals]] = {}
+_items: Final[dict[str, _Items]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CheckpointerOptions:
+    atomic_head: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoreOptions:
+    pass
+
+
+class MemoryCheckpointer(Checkpointer):
+    """Keeps journals and heads in this process, as bytes, as every driver does.
+
+    ``atomic_head=False`` makes it behave as backends that cannot change head and journal in one step.
+    """
+
+    DRIVER_API = 1
+
+    def __init__(self, *, atomic_head: bool = True) -> None:
+        self.capabilities = frozenset({Capability.ATOMIC_HEAD} if atomic_head else ())
+        self._data = _Journals()
+        self._name = ""
+
+    @classmethod
+    def from_url(cls, url: URL) -> MemoryCheckpointer:
+        """Make a driver for ``memory://`` or ``memory://name``, with the option ``atomic_head``.
+
+        Raises:
+            InvalidURL: the URL has a path or an unknown option.
+        """
+        driver = cls(atomic_head=url.options(_CheckpointerOptions).atomic_head)
+        driver._name = _name(url)
+        driver._data = _shared(_journals, driver._name, _Journals)
+        return driver
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
+
+    def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+        if swap is not None and Capability.ATOMIC_HEAD not in self.capabilities:
+            raise StorageError(f"{self!r} cannot change a head together with an append")
+        with self._data.lock.get():
+            batches = self._data.batches.get(thread, [])
+            if position < len(batches):
+                raise PositionTaken(thread_id=thread, position=position)
+            if position > len(batches):
+                raise PositionTaken(thread_id=thread, position=position, tail=len(batches))
+            if swap is not None and not self._set_head(swap.head, swap.head.encode(), swap.expected):
+                raise HeadMoved(thread_id=thread, expected=swap.expected)
+            self._data.batches.setdefault(thread, batches).append(bytes(data))
+
+    def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        with self._data.lock.get():
+            page = self._data.batches.get(thread, [])[start : start + limit]
+        return list(enumerate(page, start))
+
+    def _tail(self, thread: str, hint: int) -> int:
+        with self._data.lock.get():
+            return max(hint, len(self._data.batches.get(thread, ())))
+
+    def _load_head(self, thread: str) -> bytes | None:
+        with self._data.lock.get():
+            found = self._data.heads.get(thread)
+        return None if found is None else found[1]
+
+    def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
+        with self._data.lock.get():
+            return self._set_head(head, data, expected)
+
+    def _set_head(self, head: Head, data: bytes, expected: int | None) -> bool:
+        found = self._data.heads.get(head.thread)
+        if (None if found is None else found[0].version) != expected:
+            return False
+        self._data.heads[head.thread] = (head, bytes(data))
+        return True
+
+    def _list_heads(self, query: HeadQuery, cursor: str | None, limit: int) -> HeadPage:
+        with self._data.lock.get():
+            heads = sorted(self._data.heads.items())
+        begin = 0 if cursor is None else bisect_right(heads, cursor, key=lambda entry: entry[0])
+        found = [entry for entry in heads[begin:] if query.matches(entry[1][0])]
+        page = found[:limit]
+        more = len(found) > limit
+        return HeadPage(heads=tuple(data for _, (_, data) in page), cursor=page[-1][0] if more else None)
+
+    def _delete(self, thread: str) -> None:
+        with self._data.lock.get():
+            self._data.batches.pop(thread, None)
+            self._data.heads.pop(thread, None)
+
+
+class MemoryStore(Store):
+    """Keeps items in this process, as bytes: what is read is never the object that was put."""
+
+    DRIVER_API = 1
+
+    def __init__(self) -> None:
+        self._data = _Items()
+        self._name = ""
+
+    @classmethod
+    def from_url(cls, url: URL) -> MemoryStore:
+        """Make a driver for ``memory://`` or ``memory://name``; there are no options.
+
+        Raises:
+            InvalidURL: the URL has a path or an option.
+        """
+        url.options(_StoreOptions)
+        driver = cls()
+        driver._name = _name(url)
+        driver._data = _shared(_items, driver._name, _Items)
+        return driver
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
+
+    def _get(self, namespace: Namespace, key: str) -> StoredItem | None:
+        with self._data.lock.get():
+            return self._data.items.get((namespace, key))
+
+    def _put(self, namespace: Namespace, key: str, data: bytes, now: datetime) -> None:
+        item = StoredItem(namespace=namespace, key=key, data=data, created_at=now, updated_at=now)
+        with self._data.lock.get():
+            old = self._data.items.get((namespace, key))
+            if old is not None:
+                item = replace(item, created_at=old.created_at)
+            self._data.items[namespace, key] = item
+
+    def _delete(self, namespace: Namespace, key: str) -> None:
+        with self._data.lock.get():
+            self._data.items.pop((namespace, key), None)
+
+    def _scan(
+        self, prefix: Namespace, after: tuple[Namespace, str] | None, limit: int
+    ) -> Sequence[StoredItem]:
+        with self._data.lock.get():
+            found = [entry for entry in self._data.items.items() if entry[0][0][: len(prefix)] == prefix]
+        found.sort(key=lambda entry: entry[0])
+        begin = 0 if after is None else bisect_right(found, after, key=lambda entry: entry[0])
+        return [item for _, item in found[begin : begin + limit]]
+
+    def _namespaces(self) -> Sequence[Namespace]:
+        with self._data.lock.get():
+            return sorted({namespace for namespace, _ in self._data.items})
+
+
+def _name(url: URL) -> str:
+    if url.path.strip("/"):
+        raise InvalidURL(f"{str(url)!r}: memory:// takes a name and no path: write memory://name")
+    return unquote(url.netloc)
+
+
+def _shared(spaces: dict[str, S], name: str, make: Callable[[], S]) -> S:
+    return spaces.setdefault(name, make()) if name else make()
+
+
+MemorySaver = InMemorySaver = MemoryCheckpointer
+InMemoryStore = MemoryStore

@@ -1,0 +1,151 @@
+"""The checkpointer for SQLite: a batch is a row, and its head changes in the same transaction."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from milepost.checkpoint import Capability, Checkpointer, HeadPage
+from milepost.errors import HeadMoved, InvalidURL, PositionTaken
+from milepost.url import unquote
+from milepost_sqlite import _layout
+from milepost_sqlite._client import MEMORY, SYNCHRONOUS, Client, KeyTaken, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from milepost.checkpoint import Head, HeadQuery, Swap
+    from milepost.url import URL
+    from milepost_sqlite._client import Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SQLiteOptions:
+    """The options of a ``sqlite:`` URL, which are the keywords of :class:`SQLiteCheckpointer`."""
+
+    synchronous: Literal["full", "normal"] = "full"
+    timeout: float = 30.0
+    mkdir: bool = False
+
+
+class SQLiteCheckpointer(Checkpointer):
+    """Keeps journals and heads in one SQLite file that any number of processes of one host may share.
+
+    ``path`` is resolved against the working directory once, here; ``":memory:"`` is a private database that
+    dies with the driver and does not cross a fork. With ``synchronous="full"`` an acknowledged append
+    survives a power cut; with ``"normal"`` it survives the process, and a power cut may take the last ones.
+    ``timeout`` is how long, in seconds, to wait for another connection's write. ``mkdir`` makes the missing
+    directories of the path.
+
+    Raises:
+        InvalidURL: ``synchronous`` or ``timeout`` has no such value.
+    """
+
+    DRIVER_API = 1
+    capabilities = frozenset({Capability.ATOMIC_HEAD, Capability.DURABLE, Capability.MULTI_PROCESS})
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["full", "normal"] = "full",
+        timeout: float = 30.0,
+        mkdir: bool = False,
+    ) -> None:
+        if synchronous not in SYNCHRONOUS:
+            raise InvalidURL(f"synchronous is 'full' or 'normal', not {synchronous!r}")
+        if not 0 <= timeout <= _MAX_TIMEOUT:
+            raise InvalidURL(f"timeout is between 0 and {_MAX_TIMEOUT:g} seconds, not {timeout!r}")
+        name = os.fspath(path)
+        self.path = name if name == MEMORY else str(Path.cwd() / name)
+        if self.path == MEMORY:
+            self.capabilities = frozenset({Capability.ATOMIC_HEAD})
+        settings = Settings(path=self.path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
+        self._client = Client(settings, component=_layout.COMPONENT, steps=_layout.STEPS)
+
+    @classmethod
+    def from_url(cls, url: URL) -> SQLiteCheckpointer:
+        """Make a driver for ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://`` (memory).
+
+        Raises:
+            InvalidURL: the path is missing or stands where a host would, or an option is not understood.
+        """
+        options = url.options(SQLiteOptions)
+        return cls(_path(url), synchronous=options.synchronous, timeout=options.timeout, mkdir=options.mkdir)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    def _open(self) -> None:
+        self._client.open()
+
+    def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+        try:
+            with self._client.transaction() as write:
+                self._write(write, thread, position, data)
+                if swap is not None and not write(
+                    *_layout.swap_head(swap.head, swap.head.encode(), swap.expected)
+                ):
+                    raise HeadMoved(thread_id=thread, expected=swap.expected)
+        except KeyTaken:
+            raise PositionTaken(thread_id=thread, position=position) from None
+
+    def _write(self, write: Write, thread: str, position: int, data: bytes) -> None:
+        if not write(_layout.APPEND, (thread, position, data)):
+            raise PositionTaken(thread_id=thread, position=position, tail=self._tail(thread, 0))
+
+    def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        return self._client.query(_layout.READ, (thread, start, limit))
+
+    def _tail(self, thread: str, hint: int) -> int:
+        ((tail,),) = self._client.query(_layout.TAIL, (thread,))
+        return max(hint, int(tail))
+
+    def _load_head(self, thread: str) -> bytes | None:
+        for (data,) in self._client.query(_layout.LOAD_HEAD, (thread,)):
+            return bytes(data)
+        return None
+
+    def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
+        with self._client.transaction() as write:
+            return write(*_layout.swap_head(head, data, expected)) > 0
+
+    def _list_heads(self, query: HeadQuery, cursor: str | None, limit: int) -> HeadPage:
+        rows = self._client.query(*_layout.list_heads(query, cursor, limit + 1))
+        page = rows[:limit]
+        return HeadPage(
+            heads=tuple(data for _, data in page), cursor=page[-1][0] if len(rows) > limit else None
+        )
+
+    def _delete(self, thread: str) -> None:
+        with self._client.transaction() as write:
+            write(_layout.DELETE_BATCHES, (thread,))
+            write(_layout.DELETE_HEAD, (thread,))
+
+    def _close(self) -> None:
+        self._client.close()
+
+
+_MAX_TIMEOUT = 86_400.0
+
+
+def _path(url: URL) -> str:
+    """Return the file that a URL names.
+
+    Raises:
+        InvalidURL: it names none, or stands where a host would.
+    """
+    if url.netloc:
+        name = url.netloc + url.path
+        hint = (
+            "sqlite://" if name == MEMORY else f"sqlite:///{name} (relative) or sqlite:////{name} (absolute)"
+        )
+        raise InvalidURL(f"{str(url)!r} names a host, and SQLite has none: write {hint}")
+    path = unquote(url.path.removeprefix("/"))
+    if not url.path:
+        return MEMORY
+    if not path or "\0" in path:
+        raise InvalidURL(f"{str(url)!r} names no file: write sqlite:///runs.db")
+    return path

@@ -1,0 +1,174 @@
+"""Every check of the repository. `nox` runs the default ones; `nox -l` lists them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests", "examples", "wheels"]
+nox.options.default_venv_backend = "virtualenv"  # comes with nox; `venv` is a package of its own on Debian
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = "CI" in os.environ  # at home a missing interpreter is skipped
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = [Path("core"), *sorted(file.parent for file in Path("drivers").glob("*/pyproject.toml"))]
+PACKAGES = [file.parent for folder in DISTRIBUTIONS for file in sorted(folder.glob("src/*/py.typed"))]
+GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+MODES = {
+    "workers=1": {"MILEPOST_TEST_WORKERS": "1"},
+    "workers=2": {"MILEPOST_TEST_WORKERS": "2"},
+    "workers=8": {"MILEPOST_TEST_WORKERS": "8"},
+    "replay=always": {"MILEPOST_TEST_REPLAY": "always"},
+}
+BRANCHES = 95.0  # per cent of each package's branches that the tests must take
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install every distribution of this clone, and the tools of these dependency groups."""
+    tools = nox.project.dependency_groups(GROUPS, *groups) if groups else ()
+    session.install(*tools, *(f"./{folder.as_posix()}" for folder in DISTRIBUTIONS))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, import contracts, changelog fragments."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+    session.run("lint-imports")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type-check what is shipped, the examples, and what a user's editor infers."""
+    _install(session, "types")
+    session.run("mypy", *(str(package) for package in PACKAGES))
+    session.run("mypy", "examples", "tests/typing")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests on this interpreter and check the share of branches taken."""
+    _install(session, "tests")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    report = Path(session.create_tmp()).resolve() / "coverage.json"
+    session.run("pytest", "--cov", "--cov-report=term", f"--cov-report=json:{report}")
+    _check_branches(session, report)
+
+
+def _check_branches(session: nox.Session, report: Path) -> None:
+    files = json.loads(report.read_text(encoding="utf-8"))["files"]
+    for package in PACKAGES:
+        name = package.name
+        parts = [data["summary"] for file, data in files.items() if f"/{name}/" in Path(file).as_posix()]
+        taken = sum(part["covered_branches"] for part in parts)
+        share = 100 * taken / max(1, sum(part["num_branches"] for part in parts))
+        session.log(f"{name}: {share:.1f} % of the branches taken")
+        if share < BRANCHES:
+            session.error(f"{name}: {share:.1f} % of the branches taken, at least {BRANCHES} % wanted")
+
+
+@nox.session(python=PYTHONS)
+def matrix(session: nox.Session) -> None:
+    """Run the plain suite on every supported interpreter."""
+    _install(session, "tests")
+    session.run("pytest", "-m", "not crash", *session.posargs)
+
+
+@nox.session
+def modes(session: nox.Session) -> None:
+    """Run the engine's tests with other pool sizes and with replay after every outcome."""
+    _install(session, "tests")
+    for mode in session.posargs or MODES:
+        if mode not in MODES:
+            session.error(f"no mode {mode!r}; the modes are {', '.join(MODES)}")
+        session.log(f"mode {mode}")
+        session.run("pytest", "-q", "tests/engine", env=MODES[mode])
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Run the tests that kill processes."""
+    _install(session, "tests")
+    session.run("pytest", "-s", "-m", "crash", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Import every example, then run each as a user would."""
+    _install(session, "tests")
+    for script in sorted(Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", "-c", f"import {script.stem}", env={"PYTHONPATH": "examples"})
+    session.run("pytest", "tests/docs/test_examples.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every code block of the documentation and check every link and anchor inside it."""
+    _install(session, "tests")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every distribution, install each from its wheel into an empty environment and import it."""
+    session.install(*nox.project.dependency_groups(GROUPS, "build"))
+    with TemporaryDirectory() as folder:
+        for distribution in DISTRIBUTIONS:
+            # The wheel is built from the source distribution, so both are known to be complete.
+            session.run("python", "-m", "build", "--outdir", f"{folder}/dist", str(distribution), silent=True)
+        built = {wheel.name.split("-")[0]: str(wheel) for wheel in Path(folder, "dist").glob("*.whl")}
+        for package in PACKAGES:
+            # The core is taken from here too: an index might hold another version of it.
+            wanted = {built["milepost"], built[package.name]}
+            _try_wheel(session, package.name, sorted(wanted), Path(folder, package.name))
+
+
+def _try_wheel(session: nox.Session, package: str, files: list[str], place: Path) -> None:
+    # nox's own interpreter brings virtualenv; --python makes the environment of the session's.
+    python = str(Path(session.bin) / "python")
+    session.run(sys.executable, "-m", "virtualenv", "-q", "--python", python, str(place), external=True)
+    programs = place / ("Scripts" if sys.platform == "win32" else "bin")
+    python = str(programs / "python")
+    session.run(python, "-m", "pip", "install", "-q", *files, external=True)
+    session.run(python, "-m", "pip", "check", external=True)
+    check = (
+        f"import {package}, importlib.resources as r, sys;"
+        f"typed = r.files({package!r}).joinpath('py.typed').is_file();"
+        f"print({package}.__file__);"
+        "sys.exit(not typed and 'py.typed is missing')"
+    )
+    session.run(python, "-I", "-W", "error", "-c", check, external=True)
+    session.run(str(programs / "milepost"), "drivers", external=True)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Pause a workflow in one process and finish it in another, on one SQLite file."""
+    _install(session)
+    script = "examples/expense_approval.py"
+    with TemporaryDirectory() as folder:
+        database = str(Path(folder, "claims.db"))
+        session.log("first process: checks every claim, asks about the large ones, and exits")
+        session.run("python", script, "run", database)
+        session.log("second process: takes the answers from the command line and finishes the run")
+        session.run("python", script, "answer", database, "C-1007", "C-1032")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; prints a table and JSON, asserts nothing."""
+    _install(session)
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)
