@@ -129,7 +129,8 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
         return _start(state, request, owner, now)
     if run is None:
         raise UnknownThread(
-            f"nothing is on record for thread {state.thread!r}: start it with an input", thread_id=state.thread
+            f"nothing is on record for thread {state.thread!r}: start it with an input",
+            thread_id=state.thread,
         )
     if isinstance(request, Resume):
         return (Resumed(at=now, owner=owner, answers=_answers(state.thread, run, request)),)
@@ -174,7 +175,9 @@ def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
         answers = {_addressee(thread, run, request): request.command.resume}
     for id_ in answers:
         _check_pending(thread, run, id_)
-    return {id_: Value(text=serde.encode(answer, where=f"the answer to {id_}")) for id_, answer in answers.items()}
+    return {
+        id_: Value(text=serde.encode(answer, where=f"the answer to {id_}")) for id_, answer in answers.items()
+    }
 
 
 def _addressee(thread: str, run: RunState, request: Resume) -> str:
@@ -276,7 +279,9 @@ def take(taker: Taker, request: Request) -> Taken | Settled:
             taken = Taken(holding=Holding(taker.checkpointer, swap.head, owner, taker.clock), state=state)
             return taken
         raise ThreadBusy(
-            f"thread {taker.thread!r} changes hands too fast: try again", thread_id=taker.thread, retry_after=0.0
+            f"thread {taker.thread!r} changes hands too fast: try again",
+            thread_id=taker.thread,
+            retry_after=0.0,
         )
     finally:
         if mine is not None:
@@ -300,8 +305,8 @@ def _check_free(taker: Taker, head: Head | None) -> None:
     left = taker.watch.remaining(taker.checkpointer, head)
     if left > 0:
         raise ThreadBusy(
-            f"thread {taker.thread!r} is held by {owner} since {head.updated}; if it does not renew its lease, it can be "
-            f"taken over in {left:.1f} s",
+            f"thread {taker.thread!r} is held by {owner} since {head.updated}; if it does not renew its lease, it "
+            f"can be taken over in {left:.1f} s",
             thread_id=taker.thread,
             owner=str(owner),
             retry_after=left,

@@ -70,15 +70,16 @@ class _Opened:
 class Engine:
     """Runs workflows: holds the worker threads, the drivers that were named by URL, and the leases of what runs.
 
-    Nothing opens, connects or starts a thread before the first use. ``with engine:`` makes it the current one for a block
-    (and does not close it); :func:`set_engine` for the process.
+    Nothing opens, connects or starts a thread before the first use. ``with engine:`` makes it the current one for a
+    block (and does not close it); :func:`set_engine` for the process.
 
     Args:
         checkpointer: a URL (``"sqlite:///app.db"``) or an opened driver, for workflows that name none.
         store: likewise for long-term memory.
         workers: how many tasks run at once; ``min(32, cpus + 4)`` by default.
         lease: seconds after which an owner that shows no sign of life may be replaced. Renewed every third of it.
-        pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return later is
+        pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return
+        later is
             recorded all the same, as long as nobody has resumed the run.
         clock: time; for tests.
         replay_always: drop what is in memory and replay the body after every outcome. Slow; for finding bodies that are
@@ -120,7 +121,7 @@ class Engine:
     # -- drivers -------------------------------------------------------------------------------------------------
 
     def checkpointer_for(self, owner: object, given: str | Checkpointer | None) -> Checkpointer | None:
-        """Return the checkpointer of a workflow: what its decorator names, else this engine's, else the environment's."""
+        """Return a workflow's checkpointer: what its decorator names, else this engine's, else the environment's."""
         from milepost.drivers import open_checkpointer
 
         chosen = given or self._checkpointer or os.environ.get(CHECKPOINTER_VARIABLE) or None

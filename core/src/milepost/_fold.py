@@ -21,7 +21,6 @@ from milepost.checkpoint import (
     Outcome,
     Owner,
     Question,
-    Record,
     Resumed,
     Retried,
     Started,
@@ -187,9 +186,7 @@ def _retried(state: ThreadState, record: Retried, _position: int, _session: str)
 def _still_binds(run: RunState, seen: Observed) -> bool:
     """Tell whether a recorded call came after an observation; only then must a retry see the same again."""
     calls = (*run.outcomes, *(question.call for question in run.questions.values()))
-    return any(
-        parent == seen.frame and ordinal >= seen.made for parent, ordinal in map(_ids.split, calls)
-    )
+    return any(parent == seen.frame and ordinal >= seen.made for parent, ordinal in map(_ids.split, calls))
 
 
 def _finished(state: ThreadState, record: Finished, position: int, session: str) -> str | None:
@@ -223,7 +220,7 @@ def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: s
     return None
 
 
-_RULES: Final[dict[type, Callable[[ThreadState, Record, int, str], str | None]]] = {  # type: ignore[assignment]  # each rule takes its own record
+_RULES: Final[dict[type, Callable[..., str | None]]] = {
     Started: _started,
     Claimed: _claimed,
     Outcome: _outcome,

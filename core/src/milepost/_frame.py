@@ -1,4 +1,4 @@
-"""One execution of a body or a task: numbers its calls, compares them with the record, joins them at its end.  (layer 7)"""
+"""One execution of a body or a task: numbers its calls, compares them with the record, joins them.  (layer 7)"""
 
 from __future__ import annotations
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+class Watch:
+    """Who watches a run, and whether they have left: one function per namespace."""
+
+    def __init__(self, function: Callable[[Event], None] | None = None) -> None:
+        self.functions: dict[Namespace, Callable[[Event], None]] = {}
+        self.left = False
+        if function is not None:
+            self.functions[()] = function
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to whoever watches its namespace."""
+        function = self.functions.get(event.namespace)
+        if function is not None:
+            function(event)
+
+
 class Execution(Protocol):
     """What frames ask of the execution they belong to."""
 
@@ -37,9 +53,10 @@ class Execution(Protocol):
     pool: Pool
     clock: Clock
     engine: Any
-    questions: Mapping[str, Question]
-    answers: Mapping[str, Value]
-    asked_at: Mapping[str, Question]
+    watch: Watch
+    questions: dict[str, Question]
+    answers: dict[str, Value]
+    asked_at: dict[str, Question]
 
     def check(self) -> None:
         """Raise the signal that stops the whole execution, if there is one."""
@@ -87,7 +104,9 @@ class Step:
     injected: Mapping[str, inspect.Parameter]
     returns: Any = Any
 
-    def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def bound(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Return the arguments in one normal form: ``f(1)`` and ``f(x=1)`` are the same call."""
         if not kwargs:
             return args, kwargs
@@ -238,7 +257,9 @@ class Frame:
             digest, shows = serde.digest(*step.bound(args, kwargs))
             recorded = journal.recall(self.path, ordinal)
             if path in self.execution.asked_at:
-                self.diverge(path, f"interrupt({self.execution.asked_at[path].value.text})", _show(step.name, shows))
+                self.diverge(
+                    path, f"interrupt({self.execution.asked_at[path].value.text})", _show(step.name, shows)
+                )
         self.children[path] = future
         future.seen = partial(self.children.pop, path, None)
         if recorded is not None:
@@ -274,7 +295,7 @@ class Frame:
         answer = self.execution.answers.get(id_)
         if answer is not None:
             return serde.decode(answer.raw, where=f"the answer to {id_}")
-        self._suspend(Question(id=id_, call=path, value=self._encoded(value), digest=digest))
+        return self._suspend(Question(id=id_, call=path, value=self._encoded(value), digest=digest))
 
     def _encoded(self, value: Any) -> Value:
         return Value(text=serde.encode(value, where=f"interrupt() in {self.name!r}"))
@@ -318,7 +339,9 @@ class Frame:
         journal = self.execution.journal
         if journal is not None:
             journal.observe(
-                Observed(frame=self.path, number=number, made=self.ordinal, what=what, call=call, answer=answer)
+                Observed(
+                    frame=self.path, number=number, made=self.ordinal, what=what, call=call, answer=answer
+                )
             )
 
     def received(self, future: TaskFuture[Any], *, live: bool) -> None:
@@ -386,7 +409,7 @@ class Frame:
     # -- running -------------------------------------------------------------------------------------------------
 
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended:
-        """Run the function and join what it called; ``patience`` bounds the wait for siblings at a pause, in seconds."""
+        """Run the function and join what it called; ``patience`` bounds the wait at a pause, in seconds."""
         ended = self._run(function)
         if self.latched is not None and ended.stop is None:
             ended = Ended(signal=self.latched)
@@ -395,7 +418,7 @@ class Frame:
             return self._surfaced(ended)
         except Signal as signal:
             return Ended(signal=signal)
-        except Exception:  # noqa: BLE001 - nothing of ours raises here, and a driver's fault must not be lost
+        except Exception:
             raise
         except BaseException as cause:  # noqa: BLE001 - Ctrl-C while joining
             return self._stopped(cause)
@@ -415,7 +438,7 @@ class Frame:
         return Ended(signal=self.latch(Stopped()), stop=cause)
 
     def _join(self, ended: Ended, patience: float | None) -> None:
-        """Wait for the calls of this frame: for all of them on return and on a pause, else for those that have begun."""
+        """Wait for this frame's calls: on return and on a pause for all of them, else for those that have begun."""
         everything = ended.error is None and (ended.signal is None or isinstance(ended.signal, Suspended))
         resting = ended.error is not None or ended.signal is not None
         deadline = self.execution.clock.monotonic() + patience if resting and patience is not None else None

@@ -72,7 +72,8 @@ class TaskFuture(Future[T], Generic[T]):
 
     It is a :class:`concurrent.futures.Future` and works with ``concurrent.futures.wait`` and ``as_completed``; prefer
     :func:`milepost.as_completed`, which delivers in recorded order and so the same on every replay. What ``done()``,
-    ``running()``, ``cancelled()``, ``cancel()`` and a wait that timed out tell the body is recorded and told again on replay.
+    ``running()``, ``cancelled()``, ``cancel()`` and a wait that timed out tell the body is recorded and told again
+    on replay.
     """
 
     def __init__(self, frame: Frame, path: str, name: str) -> None:

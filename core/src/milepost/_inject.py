@@ -19,7 +19,7 @@ NAMES: Final = ("config", "previous", "store", "writer")
 
 
 class RunnableConfig(TypedDict, total=False):
-    """The config dict of a call: ``configurable`` holds ``thread_id``; other keys are handed on to the body and tasks."""
+    """The config dict of a call: ``configurable`` holds ``thread_id``; other keys go to the body and tasks."""
 
     configurable: dict[str, Any]
     tags: list[str]
@@ -78,7 +78,7 @@ def _closure(target: Any) -> dict[str, Any]:
 
 
 def wanted(
-    signature: inspect.Signature, resolved: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]
+    signature: inspect.Signature, resolved: Mapping[str, Any], kinds: Mapping[str, tuple[Any, ...]]
 ) -> dict[str, inspect.Parameter]:
     """Return the parameters to fill in, by name; ``kinds`` are the types each name may be annotated with."""
     found = {}
@@ -95,7 +95,7 @@ def wanted(
 
 
 def _fits(
-    parameter: inspect.Parameter, name: str, resolved: Mapping[str, Any], kinds: tuple[type, ...]
+    parameter: inspect.Parameter, name: str, resolved: Mapping[str, Any], kinds: tuple[Any, ...]
 ) -> bool:
     if parameter.annotation is inspect.Parameter.empty:
         return True
@@ -113,11 +113,13 @@ def _options(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _is_kind(annotation: Any, kinds: tuple[type, ...]) -> bool:
+def _is_kind(annotation: Any, kinds: tuple[Any, ...]) -> bool:
     origin = typing.get_origin(annotation) or annotation
     if annotation is Any or origin in kinds:
         return True
-    return isinstance(origin, type) and any(isinstance(kind, type) and issubclass(origin, kind) for kind in kinds)
+    # An ABC among the kinds (Store) also stands for its subclasses; a dict or a protocol for itself alone.
+    bases = tuple(kind for kind in kinds if inspect.isabstract(kind))
+    return isinstance(origin, type) and issubclass(origin, bases)
 
 
 def is_optional(parameter: inspect.Parameter, resolved: Mapping[str, Any]) -> bool:

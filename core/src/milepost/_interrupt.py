@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def interrupt(value: Any) -> Any:
     """Ask a human, and return the answer; until there is one, the run pauses here (LangGraph's ``interrupt``).
 
-    The first time this suspends the run: ``invoke`` returns ``{"__interrupt__": [Interrupt(value, id)]}`` and the process
-    may end. ``Command(resume=answer)`` on the same thread runs the body again up to here, and this call returns the
-    answer. Questions of tasks that run side by side are all asked together.
+    The first time this suspends the run: ``invoke`` returns ``{"__interrupt__": [Interrupt(value, id)]}`` and the
+    process may end. ``Command(resume=answer)`` on the same thread runs the body again up to here, and this call
+    returns the answer. Questions of tasks that run side by side are all asked together.
 
     Args:
         value: what is asked; anything the codec can keep.

@@ -30,7 +30,8 @@ _HANDOVER = 64
 class Entry:
     """A record on its way: ``done(order)`` once it is durable, ``failed(error)`` if it never will be.
 
-    ``done`` gets the outcome's place among the run's outcomes. ``shrunk(error)`` makes the record to write instead when the backend finds this one too large.
+    ``done`` gets the outcome's place among the run's outcomes. ``shrunk(error)`` makes the record to write instead
+    when the backend finds this one too large.
     """
 
     record: Outcome
@@ -95,10 +96,10 @@ class Journal:
         """Keep an observation; it is written before any later record, so no write of its own is needed."""
         with self._lock:
             last = self._seen[-1] if self._seen else None
-            if last is not None and replace(last, number=seen.number, times=1) == seen:
-                if last.number + last.times == seen.number:
-                    self._seen[-1] = replace(last, times=last.times + 1)
-                    return
+            following = last is not None and last.number + last.times == seen.number
+            if last is not None and following and replace(last, number=seen.number, times=1) == seen:
+                self._seen[-1] = replace(last, times=last.times + 1)
+                return
             self._seen.append(seen)
 
     def record(self, entry: Entry) -> None:
@@ -279,7 +280,7 @@ def dereference(checkpointer: Checkpointer, thread: str, value: Value) -> Value:
         return value
     found = _result_at(checkpointer, thread, *target)
     if found is None:
-        raise MilepostError(f"thread {thread!r} refers to call {target[1]} at position {target[0]}, which is gone")
+        raise MilepostError(
+            f"thread {thread!r} refers to call {target[1]} at position {target[0]}, which is gone"
+        )
     return found
-
-

@@ -62,12 +62,18 @@ def is_dead(owner: Owner) -> bool:
 def is_here(owner: Owner) -> bool:
     """Tell whether an owner works in this very process now."""
     here = _process.get()
-    return (owner.host, owner.pid, owner.started) == (here.host, here.pid, here.started) and owner.session in here.live
+    return (owner.host, owner.pid, owner.started) == (
+        here.host,
+        here.pid,
+        here.started,
+    ) and owner.session in here.live
 
 
 def _is_ended_here(owner: Owner, here: _Process) -> bool:
     """Without a boot id only this very process can be judged, and only while its start cannot be told apart."""
-    return not owner.boot and not here.boot and owner.started == here.started and owner.session not in here.live
+    return (
+        not owner.boot and not here.boot and owner.started == here.started and owner.session not in here.live
+    )
 
 
 def _boot() -> str:

@@ -8,22 +8,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, _owner, serde
-from milepost._frame import Ended, Frame, Scope, Step, failure
+from milepost._frame import Ended, Frame, Scope, Step, Watch, failure
 from milepost._journal import Journal, dereference
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
-from milepost.errors import DivergenceError, NotSerializable, OwnershipLost, PositionTaken, StorageError, TooLarge
-from milepost.events import Event, RunInterrupted, WorkflowFinished
+from milepost.errors import (
+    DivergenceError,
+    NotSerializable,
+    OwnershipLost,
+    PositionTaken,
+    StorageError,
+    TooLarge,
+)
+from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState
     from milepost._pool import Pool
     from milepost.checkpoint import Checkpointer
+    from milepost.events import Event
     from milepost.store import Store
 
 
@@ -65,29 +73,13 @@ class Returned:
     value: Any
 
 
-class Watch:
-    """Who watches a run, and whether they have left: one function per namespace."""
-
-    def __init__(self, function: Callable[[Event], None] | None = None) -> None:
-        self.functions: dict[tuple[str, ...], Callable[[Event], None]] = {}
-        self.left = False
-        if function is not None:
-            self.functions[()] = function
-
-    def tell(self, event: Event) -> None:
-        """Hand an event to whoever watches its namespace."""
-        function = self.functions.get(event.namespace)
-        if function is not None:
-            function(event)
-
-
 class Execution:
     """The body of one workflow being executed, with everything it calls."""
 
     def __init__(self, plan: Plan, watch: Watch, taken: Taken | None = None) -> None:
         self.plan = plan
         self.watch = watch
-        self.config = plan.config
+        self.config: Mapping[str, Any] = plan.config
         self.pool = plan.pool
         self.clock = plan.clock
         self.engine = plan.engine
@@ -121,7 +113,8 @@ class Execution:
         self.asked_at = {question.call: question for question in run.questions.values()}
         self.answers = run.answers
         self._shown = {
-            path: max(self._shown.get(path, 0), run.written.get(path, 0)) for path in {*self._shown, *run.written}
+            path: max(self._shown.get(path, 0), run.written.get(path, 0))
+            for path in {*self._shown, *run.written}
         }
 
     # -- for frames ------------------------------------------------------------------------------------------------
@@ -243,7 +236,10 @@ class Execution:
         assert self._taken is not None  # noqa: S101
         run, plan = self._taken.run, self.plan
         given = serde.decode(
-            run.started.input.raw, plan.accepts, where=f"the input of {plan.step.name!r}", identity=f"{run.id}/input"
+            run.started.input.raw,
+            plan.accepts,
+            where=f"the input of {plan.step.name!r}",
+            identity=f"{run.id}/input",
         )
         previous = None
         if "previous" in plan.step.injected:
@@ -256,7 +252,9 @@ class Execution:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         self.journal.flush()
         holding = self._taken.holding
-        state = _claim.read_thread(holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread))
+        state = _claim.read_thread(
+            holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread)
+        )
         assert state.run is not None  # noqa: S101 - this run is on record
         with self._lock:
             self._shown = {
@@ -326,7 +324,10 @@ class Execution:
             result, save = journal.repeats(text), None
             if final is not None:
                 saved_text = serde.encode(
-                    final.save, plan.save, where=f"the value {plan.step.name!r} saves", identity=f"{self.run_id}/save"
+                    final.save,
+                    plan.save,
+                    where=f"the value {plan.step.name!r} saves",
+                    identity=f"{self.run_id}/save",
                 )
                 save = journal.repeats(saved_text)
             self._rest(Finished(run=self.run_id or "", at=self._now(), result=result, save=save), Status.DONE)
@@ -363,13 +364,17 @@ class Execution:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         with suppress(Exception):  # a journal that broke has nothing to write
             self.journal.flush()
-        with suppress(StorageError):  # the session ends with this call, so the thread can be taken all the same
+        with suppress(
+            StorageError
+        ):  # the session ends with this call, so the thread can be taken all the same
             self._taken.holding.release()
 
     def _unfinished(self) -> tuple[str, ...]:
         """Return the calls of the body that still run; what becomes of them is recorded after the pause."""
         frame = self._root
-        running = [] if frame is None else [path for path, future in frame.children.items() if future.is_begun()]
+        running = (
+            [] if frame is None else [path for path, future in frame.children.items() if future.is_begun()]
+        )
         return tuple(sorted(running, key=_order))
 
     def _now(self) -> str:
@@ -428,4 +433,3 @@ def finished_at(checkpointer: Checkpointer, thread: str, position: int) -> Finis
             if isinstance(record, Finished):
                 return record
     return None
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from milepost import _context, _inject
@@ -12,18 +13,18 @@ from milepost.errors import InvalidDefinition, OutsideWorkflow, describe
 from milepost.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from milepost._future import TaskFuture
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+Q = ParamSpec("Q")
+T = TypeVar("T")
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "config": (dict, _inject.RunnableConfig),
+KINDS: dict[str, tuple[Any, ...]] = {
+    "config": (dict, Mapping, _inject.RunnableConfig),
     "store": (Store,),
-    "writer": (_inject.StreamWriter,),
+    "writer": (_inject.StreamWriter, Callable),
 }
 
 
@@ -88,9 +89,9 @@ class Task(Generic[P, R]):
         frame = _context.frame()
         if frame is None:
             raise OutsideWorkflow(
-                f"task {self.name!r} was called outside a workflow: call it in the body of an @entrypoint function or in "
-                f"another task, on the thread that milepost runs them on; or call {self.name}.func(…) for the plain "
-                f"function"
+                f"task {self.name!r} was called outside a workflow: call it in the body of an @entrypoint function or "
+                f"in another task, on the thread that milepost runs them on; or call {self.name}.func(…) for the "
+                f"plain function"
             )
         future: TaskFuture[R] = frame.call(self._step, args, kwargs)
         return future
@@ -98,7 +99,9 @@ class Task(Generic[P, R]):
     @overload
     def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
     @overload
-    def __get__(self: Task[Concatenate[S, P], R], instance: S, owner: type | None = None) -> BoundTask[P, R]: ...
+    def __get__(
+        self: Task[Concatenate[S, P], R], instance: S, owner: type | None = None
+    ) -> BoundTask[P, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to an instance, as functions in a class body do."""
         return self if instance is None else BoundTask(self, instance)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from milepost import _claim, _context, _inject, _stream, serde, state
 from milepost._engine import current_engine
-from milepost._frame import Scope
-from milepost._run import Execution, Final, Paused, Plan, Returned, Watch, finished_at, pending, returned
+from milepost._frame import Scope, Watch
+from milepost._run import Execution, Final, Paused, Plan, Returned, finished_at, pending, returned
 from milepost._task import step_of
 from milepost.checkpoint import Status, Value, check_thread_id
 from milepost.errors import InvalidCommand, InvalidDefinition, MissingThreadId, NoCheckpointer
@@ -66,7 +66,7 @@ class Workflow(Generic[I, R]):
             self._step, injected={name: p for name, p in self._step.injected.items() if name != input_name}
         )
         self._nested = replace(self._step, function=_without_final(function))
-        functools.update_wrapper(self, function, updated=())
+        functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
 
     @property
@@ -80,25 +80,29 @@ class Workflow(Generic[I, R]):
     # -- running -------------------------------------------------------------------------------------------------
 
     def invoke(
-        self, input: I | Command | None, config: RunnableConfig | None = None, *, thread_id: str | None = None  # noqa: A002 - LangGraph's name
+        self,
+        input: I | Command | None,  # noqa: A002 - LangGraph's name
+        config: RunnableConfig | Mapping[str, Any] | None = None,
+        *,
+        thread_id: str | None = None,
     ) -> Any:
         """Run the workflow and return what it returns, or ``{"__interrupt__": [Interrupt, …]}`` when it asks.
 
-        Inside a body or a task this is a recorded call of the run around it: on the same thread it is part of that run, on
-        another thread it is a run of its own whose result is recorded here.
+        Inside a body or a task this is a recorded call of the run around it: on the same thread it is part of that
+        run, on another thread it is a run of its own whose result is recorded here.
 
         Args:
             input: a value starts a run (and abandons one that was interrupted, failed or cut off); a ``Command``
-                answers what the run asks; ``None`` continues after an error or a crash, and gives the last result, or the
-                pending questions, where nothing is left to do.
+                answers what the run asks; ``None`` continues after an error or a crash, and gives the last result,
+                or the pending questions, where nothing is left to do.
             config: ``{"configurable": {"thread_id": …}, …}``; body and tasks can read it.
             thread_id: the thread, in place of the config's.
 
         Raises:
             MissingThreadId: there is a checkpointer and no thread id.
             ThreadBusy: a live run holds the thread.
-            UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as they say.
-            NotSerializable: the input, or what the body returned, cannot be kept.
+            UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as
+            they say. NotSerializable: the input, or what the body returned, cannot be kept.
             DivergenceError: the body did not repeat the calls on record.
             Exception: what the body raised; continue with ``invoke(None)``.
         """
@@ -110,7 +114,7 @@ class Workflow(Generic[I, R]):
     def stream(
         self,
         input: I | Command | None,  # noqa: A002
-        config: RunnableConfig | None = None,
+        config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
         thread_id: str | None = None,
         stream_mode: str | Sequence[str] = "updates",
@@ -118,11 +122,11 @@ class Workflow(Generic[I, R]):
         """Run the workflow and yield what happens, as it happens; nothing begins before the first ``next``.
 
         Modes: ``"updates"`` yields ``{task: result}`` for each task once its result is recorded, at last
-        ``{workflow: result}`` or ``{"__interrupt__": (Interrupt, …)}``; ``"values"`` yields the result (or the interrupts);
-        ``"custom"`` what body and tasks write. A list of modes yields ``(mode, chunk)`` pairs.
+        ``{workflow: result}`` or ``{"__interrupt__": (Interrupt, …)}``; ``"values"`` yields the result (or the
+        interrupts); ``"custom"`` what body and tasks write. A list of modes yields ``(mode, chunk)`` pairs.
 
-        A consumer that stops early (``close()``, ``break``) stops the run at its next call into milepost; the tasks that have
-        begun are recorded, and ``invoke(None)`` continues.
+        A consumer that stops early (``close()``, ``break``) stops the run at its next call into milepost; the tasks
+        that have begun are recorded, and ``invoke(None)`` continues.
 
         Args:
             input: as for :meth:`invoke`.
@@ -157,7 +161,9 @@ class Workflow(Generic[I, R]):
             plan = self._plan(place)
             if place.checkpointer is None:
                 if isinstance(given, Command):
-                    raise NoCheckpointer(f"workflow {self.name!r} has no checkpointer, so there is nothing to resume")
+                    raise NoCheckpointer(
+                        f"workflow {self.name!r} has no checkpointer, so there is nothing to resume"
+                    )
                 return Execution(plan, watch).execute(given)
             return self._run_recorded(place, plan, given, watch, parent)
 
@@ -214,7 +220,7 @@ class Workflow(Generic[I, R]):
             replay_always=place.engine.replay_always,
         )
 
-    def _place(self, config: RunnableConfig | None, thread_id: str | None) -> _Place:
+    def _place(self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None) -> _Place:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self, self._checkpointer)
         merged, thread = _with_thread(config, thread_id)
@@ -235,7 +241,7 @@ class Workflow(Generic[I, R]):
         self,
         frame: Frame,
         given: I | Command | None,
-        config: RunnableConfig | None,
+        config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
     ) -> Any:
         merged, thread = _with_thread(config, thread_id)
@@ -271,13 +277,15 @@ class Workflow(Generic[I, R]):
 
     def _scope(self, frame: Frame) -> Scope:
         store = current_engine().store_for(self, self._store) if self._store is not None else frame.store
-        return Scope(namespace=(*frame.scope.namespace, f"{self.name}:{frame.path}/{frame.ordinal}"), store=store)
+        return Scope(
+            namespace=(*frame.scope.namespace, f"{self.name}:{frame.path}/{frame.ordinal}"), store=store
+        )
 
     def _stream_nested(
         self,
         frame: Frame,
         given: I | Command | None,
-        config: RunnableConfig | None,
+        config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
         modes: tuple[tuple[str, ...], bool],
     ) -> Iterator[Any]:
@@ -295,7 +303,9 @@ class Workflow(Generic[I, R]):
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def get_state(self, config: RunnableConfig | None = None, *, thread_id: str | None = None) -> StateSnapshot:
+    def get_state(
+        self, config: RunnableConfig | Mapping[str, Any] | None = None, *, thread_id: str | None = None
+    ) -> StateSnapshot:
         """Return what is on record for a thread: status, tasks and pending questions of its newest run, last result.
 
         For a thread nobody has started, an empty snapshot with status None.
@@ -343,7 +353,9 @@ def _answer(ended: Returned | Paused) -> Any:
     return ended.value if isinstance(ended, Returned) else {INTERRUPT: list(ended.interrupts)}
 
 
-def _with_thread(config: RunnableConfig | None, thread_id: str | None) -> tuple[Mapping[str, Any], Any]:
+def _with_thread(
+    config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
+) -> tuple[Mapping[str, Any], Any]:
     """Return the config with the thread id in it, and the thread id."""
     merged: dict[str, Any] = dict(config or {})
     configurable = dict(merged.get("configurable") or {})
@@ -362,8 +374,8 @@ def _check_parameters(where: str, signature: inspect.Signature, injected: Mappin
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in positional:
         raise InvalidDefinition(
-            f"{where} must take one positional argument, the input: def {where.rpartition('.')[2]}(input): …; use a dict "
-            f"for several values"
+            f"{where} must take one positional argument, the input: def {where.rpartition('.')[2]}(input): …; use "
+            f"a dict for several values"
         )
     for parameter in parameters[1:]:
         if parameter.name in injected or parameter.default is not parameter.empty:
@@ -396,23 +408,11 @@ def _without_final(function: Callable[..., Any]) -> Callable[..., Any]:
     return unwrapped
 
 
-class final(Final, Generic[R, S]):  # noqa: N801 - LangGraph's name: entrypoint.final
-    """Return this from a body to give the caller one value and keep another for the next run's ``previous``.
-
-    ``entrypoint.final(value=…, save=…)``; annotate the body ``-> entrypoint.final[ValueType, SavedType]``.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, *, value: R, save: S) -> None:
-        super().__init__(value, save)
-
-
 class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
     """Make a function a workflow: ``@entrypoint``, ``@entrypoint()`` or ``@entrypoint(checkpointer=…, store=…)``.
 
-    The function takes one positional argument, its input, and may ask for ``previous``, ``store``, ``writer`` and ``config``
-    by name.
+    The function takes one positional argument, its input, and may ask for ``previous``, ``store``, ``writer`` and
+    ``config`` by name.
 
     Args:
         checkpointer: a URL such as ``"sqlite:///app.db"``, or an opened driver; by default the current engine's.
@@ -422,15 +422,24 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         InvalidDefinition: the function is a generator or coroutine function, or takes no input.
     """
 
-    final = final
+    class final(Final, Generic[R, S]):  # noqa: N801 - LangGraph's name
+        """Return this from a body to give the caller one value and keep another for the next run's ``previous``.
+
+        ``entrypoint.final(value=…, save=…)``; annotate the body ``-> entrypoint.final[ValueType, SavedType]``.
+        """
+
+        __slots__ = ()
+
+        def __init__(self, *, value: R, save: S) -> None:
+            super().__init__(value, save)
 
     @overload
-    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...
+    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # a decorator class
     @overload
-    def __new__(
+    def __new__(  # type: ignore[misc]  # likewise
         cls, *, checkpointer: str | Checkpointer | None = None, store: str | Store | None = None
     ) -> _Decorator: ...
-    def __new__(
+    def __new__(  # type: ignore[misc]  # likewise
         cls,
         function: Callable[..., Any] | None = None,
         /,
@@ -446,5 +455,3 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
 
 class _Decorator(typing.Protocol):
     def __call__(self, function: Callable[..., R], /) -> Workflow[Any, R]: ...
-
-

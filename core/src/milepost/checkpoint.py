@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
@@ -29,7 +29,7 @@ from milepost.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from milepost.url import URL
@@ -124,7 +124,7 @@ def _json(value: Any) -> str:
 def _json_fields(record: Any, parts: list[str]) -> str:
     for name in record.__dataclass_fields__:
         value = getattr(record, name)
-        if value is not None and value != () and value != {}:
+        if value is not None and value not in ((), {}):
             parts.append(f'"{name}":{_json(value)}')
     return "{" + ",".join(parts) + "}"
 
@@ -133,8 +133,8 @@ def _json_fields(record: Any, parts: list[str]) -> str:
 class Owner:
     """Who works on a thread: one session of one process of one boot of one host.
 
-    ``boot`` changes with each boot of the machine and differs between process-id namespaces; empty where the system does
-    not tell. ``started`` tells a process id from a later process with the same id, in clock ticks since boot.
+    ``boot`` changes with each boot of the machine and differs between process-id namespaces; empty where the system
+    does not tell. ``started`` tells a process id from a later process with the same id, in clock ticks since boot.
     """
 
     host: str
@@ -241,7 +241,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """The run pauses with these questions. ``written`` counts custom events by frame, ``pending`` names calls that still run."""
+    """The run pauses with these questions.
+
+    ``written`` counts custom events by frame, ``pending`` names calls that still run.
+    """
 
     kind: ClassVar[str] = "interrupted"
     at: str
@@ -303,16 +306,7 @@ class Abandoned:
 
 
 Record: TypeAlias = (
-    Started
-    | Claimed
-    | Outcome
-    | Observed
-    | Interrupted
-    | Resumed
-    | Retried
-    | Finished
-    | Failed
-    | Abandoned
+    Started | Claimed | Outcome | Observed | Interrupted | Resumed | Retried | Finished | Failed | Abandoned
 )
 
 _KINDS: Final[dict[str, type[Any]]] = {
@@ -409,8 +403,8 @@ class Batch:
 class Head:
     """The one mutable record of a thread: an index to its journal, and the lease. It decides nothing.
 
-    ``version`` grows by one at each compare-and-set. ``run`` is the position of the newest run's ``started``, as a hint.
-    ``owner`` is None when nobody works on the thread; ``lease`` is how long,
+    ``version`` grows by one at each compare-and-set. ``run`` is the position of the newest run's ``started``, as a
+    hint. ``owner`` is None when nobody works on the thread; ``lease`` is how long,
     in seconds, a watcher must see the head unchanged before it may take a running thread over. ``nonce`` recognises
     one's own compare-and-set whose answer was lost.
     """
@@ -523,12 +517,12 @@ class Checkpointer(ABC):
     """A driver that keeps journals and heads. Public methods are final; a driver fills in the hooks.
 
     Hooks are called from any worker thread, also at the same time. They translate what their backend raises into
-    :class:`~milepost.errors.StorageError` and its subclasses: :class:`StorageUnavailable` when the outcome is unknown or
-    the backend cannot now (time-out, throttling, 5xx; the identical call is sent again), anything else when trying
-    again cannot help. They never log or show secrets.
+    :class:`~milepost.errors.StorageError` and its subclasses: :class:`StorageUnavailable` when the outcome is
+    unknown or the backend cannot now (time-out, throttling, 5xx; the identical call is sent again), anything else
+    when trying again cannot help. They never log or show secrets.
 
-    Nothing opens or connects before the first use; ``close()`` may be called twice; after a fork a driver opens again by
-    itself (:class:`milepost.fork.PerProcess`).
+    Nothing opens or connects before the first use; ``close()`` may be called twice; after a fork a driver opens
+    again by itself (:class:`milepost.fork.PerProcess`).
     """
 
     DRIVER_API: ClassVar[int] = 1
@@ -638,14 +632,13 @@ class Checkpointer(ABC):
         for delay in (*_RESENDS, None):
             self._check_open()
             try:
-                if self._swap_head(head, data, swap.expected):
-                    return True
-                now = self.load_head(head.thread)
-                return now is not None and now.version == head.version and now.nonce == head.nonce
+                swapped = self._swap_head(head, data, swap.expected)
             except StorageUnavailable:
                 if delay is None:
                     raise
                 self._pause(delay)
+            else:
+                return swapped or self._is_head(head)
         raise AssertionError  # pragma: no cover - the last delay is None
 
     def list_heads(
@@ -700,12 +693,13 @@ class Checkpointer(ABC):
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
         """Create the batch at the position if and only if that position is free.
 
-        All or nothing, and durable when it returns. A backend that can tell must also refuse a position that would leave
-        a gap. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) the head changes in the same step, or neither.
+        All or nothing, and durable when it returns. A backend that can tell must also refuse a position that would
+        leave a gap. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) the head changes in the same step, or neither.
 
         S3: ``PUT`` with ``If-None-Match: *`` on a key made of thread and position; 412 is :class:`PositionTaken`; 409,
-        5xx and time-outs are :class:`StorageUnavailable`. MongoDB: ``insert_one`` with ``_id`` from thread and position,
-        write concern ``majority`` (or ``w=1, j=True`` on a standalone); a duplicate key is :class:`PositionTaken`.
+        5xx and time-outs are :class:`StorageUnavailable`. MongoDB: ``insert_one`` with ``_id`` from thread and
+        position, write concern ``majority`` (or ``w=1, j=True`` on a standalone); a duplicate key is
+        :class:`PositionTaken`.
 
         Raises:
             PositionTaken: the position holds a batch, whoever's it is. (The base class finds out whose.)
@@ -715,13 +709,13 @@ class Checkpointer(ABC):
 
     @abstractmethod
     def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """Return up to ``limit`` batches from ``start`` on in order of position, never half a batch; no lock outlives it.
+        """Return up to ``limit`` batches from ``start`` on, in order, never half a batch; no lock outlives it.
 
         S3: ``GET`` of consecutive keys until 404. MongoDB: a range of ``_id`` read from the primary.
         """
 
     def _tail(self, thread: str, hint: int) -> int:
-        """Return the first free position at or after ``hint``, at a cost that does not grow with what lies before it."""
+        """Return the first free position at or after ``hint``, at a cost that does not grow with what is before."""
         position = hint
         while page := self._read(thread, position, _PAGE):
             position = page[-1][0] + 1
@@ -737,8 +731,8 @@ class Checkpointer(ABC):
     def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
         """Set the head if its version is ``expected`` (None: if there is none); return whether it was set.
 
-        ``data`` is what is stored; the fields of ``head`` are there to be indexed. S3: ``If-Match`` with the ETag that was
-        read together with that version. MongoDB: a filter on ``_id`` and ``version``.
+        ``data`` is what is stored; the fields of ``head`` are there to be indexed. S3: ``If-Match`` with the ETag
+        that was read together with that version. MongoDB: a filter on ``_id`` and ``version``.
         """
 
     @abstractmethod
@@ -749,8 +743,8 @@ class Checkpointer(ABC):
     def _delete(self, thread: str) -> None:
         """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
 
-        A backend whose append does not check the tail in the same step leaves a tombstone, so that a former owner's late
-        append cannot land in a freed position.
+        A backend whose append does not check the tail in the same step leaves a tombstone, so that a former owner's
+        late append cannot land in a freed position.
         """
 
     def _close(self) -> None:
@@ -766,6 +760,10 @@ class Checkpointer(ABC):
         for _, batch in self.read(thread, position, 1):
             return batch.id == batch_id
         return False
+
+    def _is_head(self, head: Head) -> bool:
+        now = self.load_head(head.thread)
+        return now is not None and (now.version, now.nonce) == (head.version, head.nonce)
 
     def _retrying(self, hook: Any, *args: Any) -> Any:
         """Call a hook whose repetition is harmless, again after a fault."""

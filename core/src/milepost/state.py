@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from milepost.checkpoint import Outcome, Owner, Status
-
 if TYPE_CHECKING:
     from milepost._fold import RunState
+    from milepost.checkpoint import Outcome, Owner, Status
     from milepost.question import Interrupt
 
 
@@ -34,9 +33,9 @@ class TaskState:
 class StateSnapshot:
     """What is on record for a thread (the name and most fields are LangGraph's).
 
-    ``values`` is the last result returned on the thread, None before the first. ``next`` holds the workflow's name while
-    the newest run is not over. ``status`` is None for a thread nobody has started. ``config`` addresses the newest run.
-    ``error`` is what a failed run failed with. ``owner`` says who works on it now.
+    ``values`` is the last result returned on the thread, None before the first. ``next`` holds the workflow's name
+    while the newest run is not over. ``status`` is None for a thread nobody has started. ``config`` addresses the
+    newest run. ``error`` is what a failed run failed with. ``owner`` says who works on it now.
     """
 
     values: Any

@@ -92,8 +92,8 @@ class Store(ABC):
             return
         self._check_open()
         space, name = _namespace(namespace), _key(key)
-        data = serde.encode(_value(value), where=_where(space, name)).encode("ascii")
-        self._put(space, name, data, self.clock.now())
+        text = serde.encode(_value(value), where=_where(space, name), identity=_identity(space, name))
+        self._put(space, name, text.encode("ascii"), self.clock.now())
 
     def delete(self, namespace: Namespace, key: str) -> None:
         """Delete an item; deleting an unknown one does nothing.
@@ -241,7 +241,8 @@ BaseStore = Store
 
 
 def _item(stored: StoredItem) -> Item:
-    value = serde.decode(json.loads(stored.data), where=_where(stored.namespace, stored.key))
+    place = (stored.namespace, stored.key)
+    value = serde.decode(json.loads(stored.data), where=_where(*place), identity=_identity(*place))
     return Item(
         namespace=stored.namespace,
         key=stored.key,
@@ -253,6 +254,11 @@ def _item(stored: StoredItem) -> Item:
 
 def _where(namespace: Namespace, key: str) -> str:
     return f"item {key!r} in namespace {namespace!r}"
+
+
+def _identity(namespace: Namespace, key: str) -> str:
+    """Return what pickles in an item are signed with, so that none can be moved to another item."""
+    return "store/" + json.dumps([namespace, key])
 
 
 def _labels(value: object, what: str) -> Namespace:

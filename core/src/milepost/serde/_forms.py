@@ -70,6 +70,10 @@ def surrogate_parts(value: str) -> list[str]:
     return _PAIR.split(value)
 
 
+def _joined(_: type, payload: Any) -> str:
+    return "".join(_of(list, payload))
+
+
 def _complex(cls: type, payload: Any) -> Any:
     real, imag = payload
     return cls(_of(float, real), _of(float, imag))
@@ -104,6 +108,10 @@ def _of(cls: type, payload: Any) -> Any:
 
 
 # -- time ------------------------------------------------------------------------------------------
+
+
+def _date(_: type, payload: Any) -> date:
+    return date.fromisoformat(payload)
 
 
 def _moment(value: datetime | time) -> Any:
@@ -146,7 +154,7 @@ def _zoneinfo_back(cls: type, payload: Any) -> Any:
     return cls(payload)
 
 
-def _timedelta_back(cls: type, payload: Any) -> Any:
+def _timedelta(cls: type, payload: Any) -> Any:
     days, seconds, microseconds = payload
     return cls(days=_of(int, days), seconds=_of(int, seconds), microseconds=_of(int, microseconds))
 
@@ -177,19 +185,23 @@ def _form(tag: str, where: str, encode: Callable[[Any], Any], decode: Callable[[
 
 
 FORMS: Final = (
-    _form("int", "builtins.int", integer_text, _integer), _form("float", "builtins.float", float.__repr__,
-    _float), _form("str", "builtins.str", surrogate_parts, lambda _, payload: "".join(_of(list, payload))),
-    _form("complex", "builtins.complex", lambda value: [value.real, value.imag], _complex), _form("bytes",
-    "builtins.bytes", _base64, _bytes), _form("bytearray", "builtins.bytearray", _base64, _bytes),
+    _form("int", "builtins.int", integer_text, _integer),
+    _form("float", "builtins.float", float.__repr__, _float),
+    _form("str", "builtins.str", surrogate_parts, _joined),
+    _form("complex", "builtins.complex", lambda value: [value.real, value.imag], _complex),
+    _form("bytes", "builtins.bytes", _base64, _bytes),
+    _form("bytearray", "builtins.bytearray", _base64, _bytes),
     _form("range", "builtins.range", lambda value: [value.start, value.stop, value.step], _range),
-    _form("datetime", "datetime.datetime", _moment, _moment_back), _form("time", "datetime.time", _moment,
-    _moment_back), _form("date", "datetime.date", date.isoformat, lambda cls, text: cls.fromisoformat(text)),
-    # type: ignore[attr-defined] _form("timedelta", "datetime.timedelta", lambda d: [d.days, d.seconds,
-    d.microseconds], _timedelta_back), _form("timezone", "datetime.timezone", _timezone, _timezone_back),
-    _form("zoneinfo", "zoneinfo.ZoneInfo", _zoneinfo, _zoneinfo_back), _form("decimal", "decimal.Decimal",
-    str, _from_text), _form("fraction", "fractions.Fraction", lambda value: [value.numerator,
-    value.denominator], _fraction), _form("uuid", "uuid.UUID", str, _from_text), *(_form("path",
-    f"pathlib.{name}", _path, _path_back) for name in _PATHS),
+    _form("datetime", "datetime.datetime", _moment, _moment_back),
+    _form("time", "datetime.time", _moment, _moment_back),
+    _form("date", "datetime.date", date.isoformat, _date),
+    _form("timedelta", "datetime.timedelta", lambda d: [d.days, d.seconds, d.microseconds], _timedelta),
+    _form("timezone", "datetime.timezone", _timezone, _timezone_back),
+    _form("zoneinfo", "zoneinfo.ZoneInfo", _zoneinfo, _zoneinfo_back),
+    _form("decimal", "decimal.Decimal", str, _from_text),
+    _form("fraction", "fractions.Fraction", lambda value: [value.numerator, value.denominator], _fraction),
+    _form("uuid", "uuid.UUID", str, _from_text),
+    *(_form("path", f"pathlib.{name}", _path, _path_back) for name in _PATHS),
 )
 
 BY_TAG: Final = {form.tag: form for form in FORMS}

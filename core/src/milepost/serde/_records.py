@@ -83,7 +83,8 @@ class _DataclassKind(Kind):
 
     def pack(self, value: Any) -> Parts:
         present = ((name, getattr(value, name, _MISSING)) for name in type(value).__dataclass_fields__)
-        names = _dataclass_names(type(value))
+        cls: Any = type(value)
+        names = _dataclass_names(cls)
         return _with_rest(
             {name: item for name, item in present if name in names and item is not _MISSING}, value
         )
@@ -208,7 +209,7 @@ def _is_plain_object(cls: type) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _dataclass_names(cls: type) -> tuple[str, ...]:
+def _dataclass_names(cls: Any) -> tuple[str, ...]:
     import dataclasses
 
     return tuple(field.name for field in dataclasses.fields(cls))

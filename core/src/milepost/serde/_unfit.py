@@ -9,7 +9,7 @@ _PLAIN_KEYS: Final = frozenset({int, float, bool, type(None), bytes})
 _LONGEST_KEY: Final = 40
 
 
-class Unfit(Exception):  # noqa: N818 - never leaves this package
+class Unfit(Exception):
     """The root of both; each container on the way out adds its step."""
 
     def __init__(self, reason: str) -> None:

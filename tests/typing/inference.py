@@ -1,0 +1,109 @@
+"""What a user's type checker infers from milepost. Read by mypy, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, assert_type
+
+from milepost import (
+    BaseStore,
+    Command,
+    Engine,
+    InMemoryStore,
+    Interrupt,
+    MemorySaver,
+    RunnableConfig,
+    StateSnapshot,
+    StreamWriter,
+    TaskFuture,
+    Workflow,
+    as_completed,
+    entrypoint,
+    get_config,
+    get_store,
+    get_stream_writer,
+    open_checkpointer,
+    open_store,
+    task,
+)
+from milepost.checkpoint import Checkpointer
+from milepost.store import Store
+
+
+@task
+def length(text: str, *, times: int = 1) -> int:
+    return times * len(text)
+
+
+@task()
+def nothing() -> None:
+    return
+
+
+@task(name="shout")
+def upper(text: str) -> str:
+    return text.upper()
+
+
+class Client:
+    @task
+    def fetch(self, key: str) -> bytes:
+        return key.encode()
+
+
+halve = task(partial(divmod, 10), name="halve")
+
+
+@entrypoint
+def bare(text: str) -> int:
+    return length(text).result()
+
+
+@entrypoint(checkpointer=MemorySaver(), store=InMemoryStore())
+def configured(
+    text: str,
+    *,
+    previous: int | None = None,
+    store: BaseStore,
+    writer: StreamWriter,
+    config: RunnableConfig,
+) -> entrypoint.final[str, int]:
+    assert_type(length(text), TaskFuture[int])
+    assert_type(length(text, times=2).result(), int)
+    assert_type(length(text).exception(), BaseException | None)
+    assert_type(upper(text).result(timeout=1.5), str)
+    assert_type(Client().fetch("key").result(), bytes)
+    for future in as_completed([length(text), length(text)]):
+        assert_type(future, TaskFuture[int])
+    writer(f"{previous} {config} {store}")
+    return entrypoint.final(value=text, save=1)
+
+
+def calls(workflow: Workflow[Any, int], config: RunnableConfig) -> None:
+    assert_type(workflow.get_state(config), StateSnapshot)
+    assert_type(workflow.get_state(thread_id="t").interrupts, tuple[Interrupt, ...])
+    assert_type(workflow.stream("text", config, stream_mode=["updates", "custom"]), Iterator[Any])
+    assert_type(workflow.invoke("text", config), Any)  # the result, or the questions
+    assert_type(workflow.invoke(Command(resume={"any": "value"}), thread_id="t"), Any)
+    assert_type(workflow.func("text"), int)
+
+
+def names() -> None:
+    assert_type(length.func("text"), int)
+    assert_type(bare, Workflow[Any, int])
+    assert_type(get_config(), RunnableConfig)
+    assert_type(get_store(), Store)
+    assert_type(get_stream_writer(), StreamWriter)
+    assert_type(open_checkpointer("memory://"), Checkpointer)
+    assert_type(open_store("memory://"), Store)
+    with Engine(checkpointer="memory://", workers=2) as engine:
+        assert_type(engine, Engine)
+
+
+def mistakes() -> None:
+    length(3)  # type: ignore[arg-type]
+    length("text", often=2)  # type: ignore[call-arg]
+    nothing("text")  # type: ignore[call-arg]
+    bare.invoke("text", thread=3)  # type: ignore[call-arg]
+    Command(3)  # type: ignore[call-arg]
