@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from doctest import ELLIPSIS
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def test_every_python_block_runs_as_it_is_printed(
     monkeypatch.chdir(tmp_path)
     for variable in ("MILEPOST_CHECKPOINTER", "MILEPOST_STORE"):
         monkeypatch.delenv(variable, raising=False)
-    with Engine():
+    engine = Engine()
+    with closing(engine), engine:
         for example in SYBIL.parse(page).examples():
             example.evaluate()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, 
 import msgspec
 import pydantic
 import pytest
+
 from milepost import serde
 from milepost.errors import InvalidCodec, NotSerializable, UnknownType
 from milepost.question import Interrupt
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 class Color(enum.Enum):
     RED = 1
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796 - an alias is meant
     BLUE = "b"
 
 
@@ -94,7 +95,7 @@ class Point(NamedTuple):
     color: Color = Color.RED
 
 
-Pair = namedtuple("Pair", "a b", defaults=(7,))
+Pair = namedtuple("Pair", "a b", defaults=(7,))  # noqa: PYI024 - the old spelling is meant
 
 
 class Wide(Pair):
@@ -351,7 +352,7 @@ def test_registered_kinds_need_no_functions_and_bring_their_fields_along(registr
     value = [CLAIM, wide]
     text = serde.encode(value, where="w")
     assert '{"$acme.claim/1":{"id":1,"lines":[{"$dataclass":["Line",' in text
-    assert '{"$acme.color":"BLUE"}' not in text.replace("[", "") or '{"$acme.color":"RED"}' in text
+    assert '{"$acme.color":["RED"]}' in text or '{"$acme.color":"RED"}' in text
     again = serde.decode(json.loads(text), where="w")
     assert again == value
     assert again[1].extra == CLAIM

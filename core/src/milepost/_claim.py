@@ -230,8 +230,13 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
     start = 0 if head is None else head.run
     state = ThreadState(thread=thread)
     for position, batch in checkpointer.read(thread, start):
-        if position == start and start and not any(isinstance(record, Started) for record in batch.records):
-            break
+        if position == start and start:
+            first = [isinstance(record, Started) for record in batch.records]
+            if True not in first:
+                break
+            batch = replace(
+                batch, records=batch.records[first.index(True) :]
+            )  # what is before closed the last run
         state.apply(position, batch)
     if start and state.run is None:
         state = ThreadState(thread=thread)

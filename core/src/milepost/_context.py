@@ -37,7 +37,7 @@ class Surroundings(Protocol):
 
 
 _frame: ContextVar[Any] = ContextVar("milepost_frame", default=None)
-_engine: ContextVar[Any] = ContextVar("milepost_engine", default=None)
+_engines: ContextVar[tuple[Any, ...]] = ContextVar("milepost_engines", default=())
 
 
 def frame() -> Any:
@@ -47,7 +47,8 @@ def frame() -> Any:
 
 def engine() -> Any:
     """Return the engine of the innermost ``with engine:`` block here, or None."""
-    return _engine.get()
+    engines = _engines.get()
+    return engines[-1] if engines else None
 
 
 def required(what: str) -> Any:
@@ -72,7 +73,7 @@ def run_apart(frame: Any, engine: Any, function: Callable[[], None]) -> None:
 
 
 def _enter(frame: Any, engine: Any, function: Callable[[], None]) -> None:
-    _engine.set(engine)
+    _engines.set((engine,) if engine is not None else ())
     _frame.set(frame)
     function()
 
@@ -92,19 +93,14 @@ class within:  # noqa: N801 - reads as a statement: `with within(frame):`
         _frame.reset(self._token)
 
 
-class using:  # noqa: N801 - reads as a statement
-    """Make an engine the current one for a block; the block's owner keeps the object to leave it again."""
+def enter_engine(engine: Any) -> None:
+    """Make an engine the current one here, until :func:`leave_engine`."""
+    _engines.set((*_engines.get(), engine))
 
-    __slots__ = ("_engine", "_token")
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> None:
-        self._token = _engine.set(self._engine)
-
-    def __exit__(self, *_: object) -> None:
-        _engine.reset(self._token)
+def leave_engine() -> None:
+    """Go back to the engine that was current before."""
+    _engines.set(_engines.get()[:-1])
 
 
 class _Depth(threading.local):

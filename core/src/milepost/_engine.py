@@ -112,7 +112,6 @@ class Engine:
         self._store = store
         self._opened = _Opened()
         self._running: PerProcess[_Running] = PerProcess(_Running)
-        self._blocks: list[_context.using] = []
         _engines.add(self)
 
     def __repr__(self) -> str:
@@ -180,13 +179,11 @@ class Engine:
         self._running.get().closing = True
 
     def __enter__(self) -> Self:
-        block = _context.using(self)
-        block.__enter__()
-        self._blocks.append(block)
+        _context.enter_engine(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._blocks.pop().__exit__()
+        _context.leave_engine()
 
 
 class _Executing:

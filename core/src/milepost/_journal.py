@@ -6,6 +6,7 @@ appending does it for all. Nothing resolves before the backend has acknowledged 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from contextvars import Context
@@ -50,6 +51,7 @@ class Journal:
         self.checkpointer = checkpointer
         self.thread = thread
         self.session = session
+        self._process = os.getpid()
         self.position = position
         self._batches = 0
         self._lock = threading.Lock()
@@ -131,6 +133,8 @@ class Journal:
         with self._lock:
             if self._broken is not None:
                 raise self._broken
+            if os.getpid() != self._process:
+                raise self._lost("was forked while it ran: only the parent process runs it on")
             self._batches += 1
             batch = Batch(id=f"{self.session}-{self._batches}", records=(*self._seen, *records))
             return self.position, batch
@@ -209,7 +213,11 @@ class Journal:
         return True
 
     def _write(self, entries: list[Entry]) -> None:
-        position, batch = self.closing(*(entry.record for entry in entries))
+        try:
+            position, batch = self.closing(*(entry.record for entry in entries))
+        except Exception as error:  # noqa: BLE001 - what broke an earlier append, or a fork
+            self._refuse(entries, error)
+            return
         try:
             self.checkpointer.append(self.thread, position, batch)
         except TooLarge as error:
@@ -237,14 +245,16 @@ class Journal:
     def _explain(self, error: Exception, position: int) -> Exception:
         if not isinstance(error, PositionTaken):
             return error
-        lost = OwnershipLost(
-            f"thread {self.thread!r} was taken over by another process (position {position} is theirs); nothing "
-            f"further was written here: look at the thread's state",
-            thread_id=self.thread,
-            position=position,
-        )
+        lost = self._lost(f"was taken over by another process (position {position} is theirs)")
         lost.__cause__ = error
         return lost
+
+    def _lost(self, why: str) -> OwnershipLost:
+        return OwnershipLost(
+            f"thread {self.thread!r} {why}; nothing further was written here: look at the thread's state",
+            thread_id=self.thread,
+            position=self.position,
+        )
 
     def _refuse(self, entries: list[Entry], error: Exception) -> None:
         with self._lock:

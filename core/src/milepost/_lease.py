@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class Holding:
         self._lock = threading.Lock()
         self._renewed = clock.monotonic()
         self._over = False
+        self._process = os.getpid()
 
     @property
     def thread(self) -> str:
@@ -87,7 +89,7 @@ class Holding:
     def release(self) -> None:
         """Hand a run back that is not over: it stays running, and nobody owns it."""
         with self._lock:
-            if not self._over and not self.lost:
+            if not self._over and not self.lost and self._process == os.getpid():
                 self._over = True
                 self.checkpointer.swap_head(self._next(owner=None, lease=None))
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _claim, _context, _ids, _owner, serde
+from milepost import _claim, _context, _ids, serde
 from milepost._frame import Ended, Frame, Scope, Step, Watch, failure
 from milepost._journal import Journal, dereference
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Checkpointer
     from milepost.events import Event
     from milepost.store import Store
+
+serde.register("interrupt", Interrupt)  # a run on another thread may answer a call with what it asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +210,7 @@ class Execution:
         """
         if self._taken is None:
             return self._conclude_unrecorded(self._run_body(given))
-        try:
-            return self._conclude(self._run_recorded())
-        finally:
-            _owner.end(self._taken.holding.owner)
+        return self._conclude(self._run_recorded())
 
     def _run_body(self, given: Any, previous: Any = None) -> Ended:
         step = self.plan.step

@@ -14,6 +14,7 @@ from milepost.question import INTERRUPT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from milepost._pool import Pool
     from milepost.events import Event
 
 MODES: Final = ("updates", "values", "custom")
@@ -66,6 +67,7 @@ def iterate(
     modes: tuple[str, ...],
     *,
     labelled: bool,
+    pool: Pool,
 ) -> Iterator[Chunk]:
     """Run ``work(watch)`` in a thread and yield its events' chunks; nothing begins before the first one is asked for.
 
@@ -91,14 +93,19 @@ def iterate(
     )
     thread.start()
     try:
-        yield from _chunks(queue, labelled=labelled)
+        while (item := _next(queue, pool)) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item if labelled else item[1]
     finally:
         leave()
         thread.join()
 
 
-def _chunks(queue: SimpleQueue[Any], *, labelled: bool) -> Iterator[Chunk]:
-    while (item := queue.get()) is not _END:
-        if isinstance(item, _Failed):
-            raise item.error
-        yield item if labelled else item[1]
+def _next(queue: SimpleQueue[Any], pool: Pool) -> Any:
+    """Return the next item; a task that consumes a nested run's stream does not hold its worker's slot meanwhile."""
+    pool.begin_wait()
+    try:
+        return queue.get()
+    finally:
+        pool.end_wait()

@@ -100,8 +100,8 @@ class Task(Generic[P, R]):
     def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
     @overload
     def __get__(
-        self: Task[Concatenate[S, P], R], instance: S, owner: type | None = None
-    ) -> BoundTask[P, R]: ...
+        self: Task[Concatenate[S, Q], T], instance: S, owner: type | None = None
+    ) -> BoundTask[Q, T]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to an instance, as functions in a class body do."""
         return self if instance is None else BoundTask(self, instance)

@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from milepost import _claim, _context, _inject, _stream, serde, state
+from milepost import _claim, _context, _inject, _owner, _stream, serde, state
 from milepost._engine import current_engine
 from milepost._frame import Scope, Watch
 from milepost._run import Execution, Final, Paused, Plan, Returned, finished_at, pending, returned
@@ -152,7 +152,7 @@ class Workflow(Generic[I, R]):
         def leave() -> None:
             watch.left = True
 
-        return _stream.iterate(work, leave, modes, labelled=labelled)
+        return _stream.iterate(work, leave, modes, labelled=labelled, pool=place.engine.pool)
 
     def _run(
         self, place: _Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
@@ -186,6 +186,7 @@ class Workflow(Generic[I, R]):
             return Execution(plan, watch, taken).execute()
         finally:
             place.engine.keeper.let_go(taken.holding)
+            _owner.end(taken.holding.owner)
 
     def _request(self, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         if isinstance(given, Command):
@@ -299,7 +300,7 @@ class Workflow(Generic[I, R]):
                 del watch.functions[scope.namespace]
             tell(WorkflowFinished(namespace=scope.namespace, name=self.name, result=value))
 
-        return _stream.iterate(work, lambda: None, modes[0], labelled=modes[1])
+        return _stream.iterate(work, _stay, modes[0], labelled=modes[1], pool=frame.execution.pool)
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -347,6 +348,10 @@ class Workflow(Generic[I, R]):
 def _last_result(checkpointer: Checkpointer, thread: str, position: int, declared: Any) -> Any:
     found = finished_at(checkpointer, thread, position)
     return None if found is None else returned(checkpointer, thread, found, declared)
+
+
+def _stay() -> None:
+    """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
 
 def _answer(ended: Returned | Paused) -> Any:

@@ -42,7 +42,9 @@ MAX_THREAD_ID_BYTES: Final = 512
 _PAGE: Final = 256
 _RESENDS: Final = (0.05, 0.2, 0.8)
 
+_EMPTY: Final[tuple[Any, ...]] = ((), {})
 _dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_quote = json.encoder.encode_basestring_ascii
 
 
 class Status(StrEnum):
@@ -110,13 +112,17 @@ class Value:
 
 def _json(value: Any) -> str:
     """Compose JSON text; values that are JSON text already are spliced, not parsed again."""
-    if isinstance(value, Value):
-        return value.text
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_dumps(key)}:{_json(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
+    kind = type(value)
+    if kind is str:
+        return _quote(value)
+    if kind is Value:
+        text: str = value.text
+        return text
+    if kind is dict:
+        return "{" + ",".join(f"{_quote(key)}:{_json(item)}" for key, item in value.items()) + "}"
+    if kind is tuple:
         return "[" + ",".join(map(_json, value)) + "]"
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(kind, "__dataclass_fields__"):
         return _json_fields(value, [])
     return _dumps(value)
 
@@ -124,7 +130,7 @@ def _json(value: Any) -> str:
 def _json_fields(record: Any, parts: list[str]) -> str:
     for name in record.__dataclass_fields__:
         value = getattr(record, name)
-        if value is not None and value not in ((), {}):
+        if value is not None and value not in _EMPTY:
             parts.append(f'"{name}":{_json(value)}')
     return "{" + ",".join(parts) + "}"
 
@@ -248,7 +254,7 @@ class Interrupted:
 
     kind: ClassVar[str] = "interrupted"
     at: str
-    questions: tuple[Question, ...]
+    questions: tuple[Question, ...] = ()
     written: dict[str, int] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
 

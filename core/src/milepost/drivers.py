@@ -140,7 +140,7 @@ def _load(kind: Kind, scheme: str, point: EntryPoint) -> Any:
     from stevedore.exception import NoMatches
 
     try:
-        manager: DriverManager[Any] = DriverManager(_GROUPS[kind], scheme, warn_on_missing_entrypoint=False)
+        manager: DriverManager[Any] = DriverManager(_GROUPS[kind], scheme)
     except NoMatches:
         return point.load()
     return manager.extensions[0].plugin  # not .driver: an instance that is falsy would come back as its class

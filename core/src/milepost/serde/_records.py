@@ -146,14 +146,17 @@ class _StructKind(Kind):
         return _with_rest({name: getattr(value, name) for name in value.__struct_fields__}, value)
 
     def unpack(self, cls: Any, parts: Parts) -> Any:
+        import copy
+
         from msgspec import structs
 
         fields, rest = _split(parts)
         values = _complete(
             cls, fields, {spec.name: spec for spec in structs.fields(cls)}, default=_struct_default
         )
-        made = cls(**values)
-        for name, item in values.items():  # again, in case __post_init__ changed one
+        # __post_init__ gets a copy to work on, in case it changes a field or what is in it
+        made = cls(**(copy.deepcopy(values) if hasattr(cls, "__post_init__") else values))
+        for name, item in values.items():
             structs.force_setattr(made, name, item)
         return _set_rest(made, rest)
 
