@@ -42,9 +42,8 @@ class Proxy:
 
 
 class Meta(type):
-    @property
-    def __qualname__(cls):
-        raise RuntimeError
+    def __getattribute__(cls, name):
+        raise RuntimeError(name)
 
 
 class Unnamed(metaclass=Meta):

@@ -8,7 +8,7 @@ import sys
 import types
 import zipimport
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -125,12 +125,12 @@ def later(error, **attributes):
         NameError("n", name="thing"),
         AttributeError("a", name="thing"),
         SyntaxError("bad", ("f.py", 1, 2, "x = ", 1, 3)),
-        caught(lambda: b"\xff".decode()),
+        caught(b"\xff".decode),
         caught(lambda: "\u0100".encode("latin-1")),
         UnicodeTranslateError("abc", 0, 1, "why"),
         caught(lambda: 1 / 0),
         caught(lambda: {}["k"]),
-        caught(lambda: open("/nowhere/at/all")),  # noqa: SIM115
+        caught(lambda: Path("/nowhere/at/all").read_text()),
         caught(lambda: None.nothing),
         caught(lambda: compile("x = = 1", "f.py", "exec")),
         caught(lambda: int("x")),
@@ -169,7 +169,7 @@ def test_an_exception_comes_back_equal(error):
         (NameError("n", name="thing"), "name"),
         (AttributeError("a", name="thing"), "name"),
         (SyntaxError("bad", ("f.py", 1, 2, "x = ", 1, 3)), "msg filename lineno offset text end_lineno"),
-        (caught(lambda: b"\xff".decode()), "encoding object start end reason"),
+        (caught(b"\xff".decode), "encoding object start end reason"),
         (StopIteration(5), "value"),
         (SystemExit(3), "code"),
         (Slotted("here"), "where _Slotted__own"),

@@ -234,10 +234,10 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
             first = [isinstance(record, Started) for record in batch.records]
             if True not in first:
                 break
-            batch = replace(
-                batch, records=batch.records[first.index(True) :]
-            )  # what is before closed the last run
-        state.apply(position, batch)
+            # What stands before it in the batch closed the run before.
+            state.apply(position, replace(batch, records=batch.records[first.index(True) :]))
+        else:
+            state.apply(position, batch)
     if start and state.run is None:
         state = ThreadState(thread=thread)
         for position, batch in checkpointer.read(thread):

@@ -1,4 +1,4 @@
-"""The command line: ``milepost drivers``, ``milepost --version``.  (layer 9)"""
+"""The command line: ``milepost drivers``, ``milepost --version``.  (layer 12)"""
 
 from __future__ import annotations
 

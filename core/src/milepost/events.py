@@ -1,4 +1,4 @@
-"""What a run tells those who watch it.  (layer 2)
+"""What a run tells those who watch it.  (layer 3)
 
 ``namespace`` names the nested workflow an event belongs to: ``()`` is the run's own body, ``("inner:3",)`` the workflow
 ``inner`` that call 3 invoked.
