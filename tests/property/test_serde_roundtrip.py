@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
@@ -60,17 +61,18 @@ TEXT = st.one_of(
     st.text(st.characters(), max_size=8),
     st.text(st.sampled_from('$a"\\\n\x00é\U0001f600\ud83d\ude00\udfff'), max_size=5),
 )
-SCALARS = st.one_of(
+_SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
     st.integers(-(10**40), 10**40),
-    st.sampled_from([2**53, 2**53 + 1, -(2**53), -(2**53) - 1, 7**9000, -0.0]),
+    st.sampled_from([2**53, 2**53 + 1, -(2**53), -(2**53) - 1, -0.0]),
+    st.builds(lambda power: 7**power, st.integers(700, 900)),
     st.floats(),
     TEXT,
     st.binary(max_size=8),
     st.complex_numbers(),
-    st.decimals(),
+    st.decimals().filter(lambda number: not number.is_snan()),  # those cannot be hashed
     st.fractions(),
     st.uuids(),
     st.dates(),
@@ -85,20 +87,34 @@ SCALARS = st.one_of(
     st.builds(PureWindowsPath, st.text("abc/\\:.", max_size=6)),
     st.sampled_from(Color),
 )
-HASHABLE = st.recursive(
-    SCALARS,
+
+
+@st.composite
+def scalars(draw):
+    """Draw a scalar; a strategy of its own keeps the descriptions of the others short."""
+    return draw(_SCALARS)
+
+
+_HASHABLE = st.recursive(
+    scalars(),
     lambda inner: st.one_of(
         st.tuples(inner, inner),
         st.frozensets(inner, max_size=3),
         st.builds(Leaf, inner),
-        st.builds(Point, inner),
+        st.builds(Point, inner, st.none()),
     ),
     max_leaves=6,
 )
 
 
+@st.composite
+def hashables(draw):
+    """Draw a value that can be a key."""
+    return draw(_HASHABLE)
+
+
 def pairs(inner):
-    return st.lists(st.tuples(HASHABLE, inner), max_size=3)
+    return st.lists(st.tuples(hashables(), inner), max_size=3)
 
 
 def containers(inner):
@@ -106,7 +122,7 @@ def containers(inner):
     return st.one_of(
         lists,
         lists.map(tuple),
-        st.sets(HASHABLE, max_size=3),
+        st.sets(hashables(), max_size=3),
         st.dictionaries(TEXT, inner, max_size=3),
         pairs(inner).map(dict),
         pairs(inner).map(OrderedDict),
@@ -119,7 +135,7 @@ def containers(inner):
     )
 
 
-VALUES = st.recursive(SCALARS, containers, max_leaves=12)
+VALUES = st.recursive(scalars(), containers, max_leaves=12)
 
 
 def facts(value: Any) -> Any:  # noqa: PLR0911 - one line per shape
@@ -182,7 +198,7 @@ def test_the_copy_shares_nothing_mutable_with_the_record(value):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(HASHABLE, max_size=6), st.randoms())
+@given(st.lists(hashables(), max_size=6), st.randoms())
 def test_equal_sets_have_one_text(items, random):
     def distinct(chosen):
         return {repr(facts(item)): item for item in chosen}.values()
@@ -212,10 +228,8 @@ def test_digests_agree_exactly_where_values_do(left, right):
     )
 )
 def test_any_json_is_read_or_refused_with_a_typed_error(raw):
-    try:
+    with contextlib.suppress(UnknownType, SignatureInvalid):
         serde.decode(raw, Declared, where="w")
-    except (UnknownType, SignatureInvalid):
-        pass
 
 
 def test_digests_do_not_depend_on_the_hash_seed():

@@ -6,12 +6,12 @@ backend is in :func:`take`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from milepost import _ids, _owner, serde
 from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._lease import Holding
+from milepost._struct import Struct, replace
 from milepost.checkpoint import (
     Abandoned,
     Batch,
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 32
 
 
-@dataclass(slots=True, kw_only=True)
-class Start:
+class Start(Struct):
     """Begin a run with an input. ``parent`` is set when a call of another run asks for it."""
 
     workflow: str
@@ -57,17 +56,18 @@ class Start:
     parent: Parent | None = None
 
 
-@dataclass(slots=True, kw_only=True)
 class Resume:
     """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later."""
 
-    workflow: str
-    command: Command
-    bound: str | None = field(default=None)
+    __slots__ = ("bound", "command", "workflow")
+
+    def __init__(self, *, workflow: str, command: Command) -> None:
+        self.workflow = workflow
+        self.command = command
+        self.bound: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Continue:
+class Continue(Struct):
     """Go on after an error or a crash; gives back what there is where nothing is left to do."""
 
     workflow: str
@@ -76,15 +76,13 @@ class Continue:
 Request: TypeAlias = Start | Resume | Continue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Struct):
     """Nothing to execute: the run of this state is done or waits for answers."""
 
     run: RunState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct):
     """The thread is ours: execute its newest run. ``state`` includes the batch that took it."""
 
     holding: Holding
@@ -97,8 +95,7 @@ class Taken:
         return self.state.run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taker:
+class Taker(Struct):
     """What taking needs besides the request."""
 
     checkpointer: Checkpointer
@@ -228,7 +225,7 @@ def last_finished(state: ThreadState) -> int | None:
 def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> ThreadState:
     """Fold the newest run from the journal; where the head's hint misleads, the whole journal."""
     start = 0 if head is None else head.run
-    state = ThreadState(thread=thread)
+    state = ThreadState(thread)
     for position, batch in checkpointer.read(thread, start):
         if position == start and start:
             first = [isinstance(record, Started) for record in batch.records]
@@ -239,7 +236,7 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
         else:
             state.apply(position, batch)
     if start and state.run is None:
-        state = ThreadState(thread=thread)
+        state = ThreadState(thread)
         for position, batch in checkpointer.read(thread):
             state.apply(position, batch)
     return state

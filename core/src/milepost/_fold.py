@@ -6,7 +6,6 @@ rejected, and by every reader alike: it changes nothing and is kept in ``rejecte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from milepost import _ids
@@ -35,21 +34,35 @@ CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED, Status.CANCELLED})
 _RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED})
 
 
-@dataclass(slots=True)
 class RunState:
     """The newest run of a thread as its records tell it."""
 
-    started: Started
-    position: int
-    status: Status = Status.RUNNING
-    outcomes: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
-    observed: dict[tuple[str, int], Observed] = field(default_factory=dict)
-    questions: dict[str, Question] = field(default_factory=dict)
-    pending: tuple[str, ...] = ()
-    answers: dict[str, Value] = field(default_factory=dict)
-    written: dict[str, int] = field(default_factory=dict)
-    finished: Finished | None = None
-    failed: Failed | None = None
+    __slots__ = (
+        "answers",
+        "failed",
+        "finished",
+        "observed",
+        "outcomes",
+        "pending",
+        "position",
+        "questions",
+        "started",
+        "status",
+        "written",
+    )
+
+    def __init__(self, started: Started, position: int) -> None:
+        self.started = started
+        self.position = position
+        self.status = Status.RUNNING
+        self.outcomes: dict[str, tuple[Outcome, int]] = {}
+        self.observed: dict[tuple[str, int], Observed] = {}
+        self.questions: dict[str, Question] = {}
+        self.pending: tuple[str, ...] = ()
+        self.answers: dict[str, Value] = {}
+        self.written: dict[str, int] = {}
+        self.finished: Finished | None = None
+        self.failed: Failed | None = None
 
     @property
     def id(self) -> str:
@@ -57,19 +70,21 @@ class RunState:
         return self.started.run
 
 
-@dataclass(slots=True)
 class ThreadState:
     """A thread as its journal tells it, up to ``tail``, the first free position.
 
     ``finished`` is the position of the last ``finished`` seen, ``owner`` the last session that claimed the thread.
     """
 
-    thread: str
-    tail: int = 0
-    run: RunState | None = None
-    owner: Owner | None = None
-    finished: int | None = None
-    rejected: list[tuple[int, str]] = field(default_factory=list)
+    __slots__ = ("finished", "owner", "rejected", "run", "tail", "thread")
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        self.tail = 0
+        self.run: RunState | None = None
+        self.owner: Owner | None = None
+        self.finished: int | None = None
+        self.rejected: list[tuple[int, str]] = []
 
     @property
     def status(self) -> Status | None:
@@ -104,7 +119,7 @@ def voided(run: RunState, calls: Iterable[str]) -> tuple[str, ...]:
 def _started(state: ThreadState, record: Started, position: int, _session: str) -> str | None:
     if state.run is not None and state.run.status not in CLOSED:
         return f"the thread is {state.run.status}"
-    state.run = RunState(started=record, position=position)
+    state.run = RunState(record, position)
     state.owner = record.owner
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -11,6 +10,7 @@ from milepost import _context, _ids, _inject, serde
 from milepost._future import TaskFuture
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped, Suspended
+from milepost._struct import Struct
 from milepost.checkpoint import Failure, Observed, Outcome, Question, Value
 from milepost.errors import DivergenceError, NoCheckpointer, NoStore, TaskFailed
 from milepost.events import CustomWritten, TaskFinished, WorkflowFinished
@@ -92,8 +92,7 @@ class Execution(Protocol):
         """Return what names a call of this run to a run on another thread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct):
     """A function as milepost calls it: its name, its declared result, and what it wants injected."""
 
     name: str
@@ -135,8 +134,9 @@ class Step:
         elif name == "writer":
             given[name] = frame.write
         elif name == "previous":
-            if frame.scope.previous is not None or parameter.default is parameter.empty:
-                given[name] = frame.scope.previous
+            previous = frame.scope.previous()
+            if previous is not None or parameter.default is parameter.empty:
+                given[name] = previous
         elif frame.store is not None:
             given[name] = frame.store
         elif parameter.default is parameter.empty:
@@ -148,23 +148,35 @@ class Step:
             given[name] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What the frames of one workflow share: its place among nested ones, its store, its ``previous``."""
+def _nothing() -> None:
+    return None
+
+
+class Scope(Struct):
+    """What the frames of one workflow share: its place among nested ones, its store, how to get its ``previous``."""
 
     namespace: Namespace = ()
     store: Store | None = None
-    previous: Any = None
+    previous: Callable[[], Any] = _nothing
 
 
-@dataclass(slots=True)
 class Ended:
     """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``)."""
 
-    value: Any = None
-    error: Exception | None = None
-    signal: Signal | None = None
-    stop: BaseException | None = None
+    __slots__ = ("error", "signal", "stop", "value")
+
+    def __init__(
+        self,
+        *,
+        value: Any = None,
+        error: Exception | None = None,
+        signal: Signal | None = None,
+        stop: BaseException | None = None,
+    ) -> None:
+        self.value = value
+        self.error = error
+        self.signal = signal
+        self.stop = stop
 
 
 class Frame:
@@ -611,7 +623,7 @@ class Call:
 
 
 def _show(name: str, shows: str) -> str:
-    return f"{name}{shows}"
+    return f"{name}({shows})"
 
 
 def identity(frame: Frame, call: str) -> str:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from milepost import _ids
+from milepost._struct import Struct, replace
 from milepost.checkpoint import Batch, Observed, Outcome, Record, Value
 from milepost.errors import MilepostError, OwnershipLost, PositionTaken, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from milepost._fold import RunState
     from milepost.checkpoint import Checkpointer
@@ -27,8 +29,7 @@ _SHORTEST_REFERENCE = 128
 _HANDOVER = 64
 
 
-@dataclass(slots=True, kw_only=True)
-class Entry:
+class Entry(Struct):
     """A record on its way: ``done(order)`` once it is durable, ``failed(error)`` if it never will be.
 
     ``done`` gets the outcome's place among the run's outcomes. ``shrunk(error)`` makes the record to write instead
@@ -58,6 +59,7 @@ class Journal:
         self._idle = threading.Condition(self._lock)
         self._queue: deque[Entry] = deque()
         self._seen: list[Observed] = []
+        self._flying: list[Entry] = []
         self._appending = False
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
@@ -118,11 +120,33 @@ class Journal:
             return
         self._append_all()
 
-    def settle(self) -> None:
-        """Return when nothing is being appended."""
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep everybody else from appending for a block; what comes meanwhile is written after it.
+
+        A block that fails leaves open what is at its position, so nothing is written after it; too large a batch
+        changes nothing.
+
+        Raises:
+            OwnershipLost: the block met a batch of somebody else.
+        """
         with self._idle:
             while self._appending:
                 self._idle.wait()
+            self._appending = True
+        try:
+            yield
+        except TooLarge:
+            raise
+        except PositionTaken as error:
+            lost = self._explain(error, self.position)
+            self._refuse([], lost)
+            raise lost from error
+        except BaseException as cause:
+            self._refuse([], self._cut_short(cause))
+            raise
+        finally:
+            self._append_all()
 
     def closing(self, *records: Record) -> tuple[int, Batch]:
         """Return the position and the batch that ends or pauses the run; the caller appends it.
@@ -148,11 +172,11 @@ class Journal:
 
     def flush(self) -> None:
         """Write the observations that no record has taken along yet."""
-        self.settle()
-        if self._seen:
-            position, batch = self.closing()
-            self.checkpointer.append(self.thread, position, batch)
-            self.closed(batch)
+        with self.alone():
+            if self._seen:
+                position, batch = self.closing()
+                self.checkpointer.append(self.thread, position, batch)
+                self.closed(batch)
 
     def repeats(self, text: str) -> Value:
         """Return a value for this text: a reference where a recorded result has the same."""
@@ -180,16 +204,35 @@ class Journal:
             if len(text) >= _SHORTEST_REFERENCE:
                 self._long[hash(text)] = (position, outcome.call)
 
-    def _append_all(self) -> None:
-        for _ in range(_HANDOVER):
-            if not self._append_next():
-                return
-        # Others finish as fast as we append: do not keep this thread from its own work for ever.
-        threading.Thread(target=self._append_rest, name="milepost-journal").start()
+    def _append_all(self, turns: float = _HANDOVER) -> None:
+        """Append until nothing waits. After so many turns another thread goes on, and this one gets to its own work."""
+        try:
+            while self._append_next():
+                turns -= 1
+                if turns <= 0:
+                    self._hand_over()
+                    return
+        except BaseException as cause:
+            self._refuse(self._flying, self._cut_short(cause))
+            with self._idle:
+                self._appending = False
+                self._idle.notify_all()
+            raise
 
-    def _append_rest(self) -> None:
-        while self._append_next():
-            pass
+    def _hand_over(self) -> None:
+        thread = threading.Thread(target=self._append_all, args=(inf,), name="milepost-journal")
+        try:
+            thread.start()
+        except RuntimeError:  # no new thread while the interpreter ends
+            self._append_all(inf)
+
+    def _cut_short(self, cause: BaseException) -> Exception:
+        """Return what a write that ended so means for those after it: it may have been applied, nothing may follow."""
+        if isinstance(cause, Exception):
+            return cause
+        error = MilepostError(f"writing to thread {self.thread!r} was cut short")
+        error.__cause__ = cause
+        return error
 
     def _append_next(self) -> bool:
         with self._idle:
@@ -197,19 +240,10 @@ class Journal:
                 self._appending = False
                 self._idle.notify_all()
                 return False
-            entries = list(self._queue)
+            self._flying = list(self._queue)
             self._queue.clear()
-        try:
-            self._write(entries)
-        except BaseException as cause:
-            # Cut short (Ctrl-C): whether it was applied is unknown, so nothing may follow it.
-            error = MilepostError(f"writing to thread {self.thread!r} was cut short")
-            error.__cause__ = cause
-            self._refuse(entries, error)
-            with self._idle:
-                self._appending = False
-                self._idle.notify_all()
-            raise
+        self._write(self._flying)
+        self._flying = []
         return True
 
     def _write(self, entries: list[Entry]) -> None:

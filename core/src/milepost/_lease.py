@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from milepost import _ids
+from milepost._struct import replace
 from milepost.checkpoint import Status, Swap
 from milepost.errors import StorageError
 from milepost.fork import PerProcess
@@ -32,6 +32,7 @@ class Holding:
         self._lock = threading.Lock()
         self._renewed = clock.monotonic()
         self._over = False
+        self._unsure = False
         self._process = os.getpid()
 
     @property
@@ -45,7 +46,7 @@ class Holding:
             version=self._head.version + 1,
             nonce=_ids.token(),
             updated=self._clock.now().isoformat(),
-            **changes,  # type: ignore[arg-type]  # fields of Head, by name
+            **changes,
         )
         return Swap(head=head, expected=self._head.version)
 
@@ -58,15 +59,29 @@ class Holding:
             swap = self._next()
             try:
                 kept = self.checkpointer.swap_head(swap)
+                head = swap.head if kept else self.checkpointer.load_head(self.thread)
             except StorageError as error:
-                _logger.warning("the lease of thread %r was not renewed: %s", self.thread, error)
+                self._unsure = True  # it may have been set: the next swap looks first
+                self._log("the lease of thread %r was not renewed: %s", self.thread, error)
                 return
-            if kept:
-                self._head = swap.head
+            self._adopt(head)
+            if not self.lost:
                 self._renewed = self._clock.monotonic()
-            else:
-                self.lost = True
-                _logger.warning("thread %r was taken over; its run stops here", self.thread)
+
+    def _adopt(self, head: Head | None) -> None:
+        """Go on from the head as it is now; one with another owner means that the thread is lost."""
+        if head is not None and head.owner == self.owner:
+            self._head, self._unsure = head, False
+        elif not self.lost:
+            self.lost = True
+            self._log("thread %r was taken over; its run stops here", self.thread)
+
+    def _look_if_unsure(self) -> None:
+        if self._unsure:
+            self._adopt(self.checkpointer.load_head(self.thread))
+
+    def _log(self, text: str, *args: object) -> None:
+        _logger.warning(text, *args, extra={"thread_id": self.thread})
 
     def rest(
         self,
@@ -82,6 +97,7 @@ class Holding:
             PositionTaken: the thread was taken over.
         """
         with self._lock:
+            self._look_if_unsure()
             swap = self._next(status=status, owner=None, lease=None, pending=pending)
             self.checkpointer.rest(self.thread, position, batch, swap)
             self._over = True
@@ -91,7 +107,9 @@ class Holding:
         with self._lock:
             if not self._over and not self.lost and self._process == os.getpid():
                 self._over = True
-                self.checkpointer.swap_head(self._next(owner=None, lease=None))
+                self._look_if_unsure()
+                if not self.lost:
+                    self.checkpointer.swap_head(self._next(owner=None, lease=None))
 
     def drop(self) -> None:
         """Stop renewing, without a word to the backend."""
@@ -148,7 +166,11 @@ class Keeper:
             with state.lock:
                 holdings = list(state.holdings)
             for holding in holdings:
-                holding.renew()
+                try:
+                    holding.renew()
+                except Exception:  # whatever a driver raises, the other leases are renewed
+                    extra = {"thread_id": holding.thread}
+                    _logger.exception("the lease of thread %r was not renewed", holding.thread, extra=extra)
 
 
 class Watch:

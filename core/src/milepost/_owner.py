@@ -7,23 +7,23 @@ process is gone or its process id belongs to a later process. Everything else is
 from __future__ import annotations
 
 import os
-import socket
 import threading
-from pathlib import Path
 
 from milepost import _ids
 from milepost.checkpoint import Owner
 from milepost.fork import PerProcess
 
-_PROC = Path("/proc")
+_STARTED = 19  # where a process's start stands in its `stat`, counted from its state
 
 
 class _Process:
     """This process, and the sessions that work in it now."""
 
     def __init__(self) -> None:
+        import platform
+
         self.pid = os.getpid()
-        self.host = socket.gethostname()
+        self.host = platform.node()
         self.boot = _boot()
         self.started = _started(self.pid) or 0
         self.live: set[str] = set()
@@ -56,7 +56,7 @@ def is_dead(owner: Owner) -> bool:
         return owner.pid == here.pid and owner.host == here.host and _is_ended_here(owner, here)
     if owner.pid == here.pid and owner.started == here.started:
         return owner.session not in here.live
-    return _started(owner.pid) != owner.started
+    return _is_gone(owner.pid, owner.started)
 
 
 def is_here(owner: Owner) -> bool:
@@ -79,17 +79,43 @@ def _is_ended_here(owner: Owner, here: _Process) -> bool:
 def _boot() -> str:
     """Name this boot of this kernel and the process-id namespace; empty where the system does not tell."""
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink(_PROC / 'self/ns/pid')}"  # noqa: PTH115 - a namespace link names no file
+        boot = _proc("sys/kernel/random/boot_id").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - a namespace link names no file
     except OSError:
         return ""
 
 
-def _started(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where there is none, or only its zombie."""
+def _is_gone(pid: int, started: int) -> bool:
+    """Tell whether a process ended: there is none with its id, only its zombie, or one that started later.
+
+    A process that the system hides from us (``hidepid``, another user) is not gone.
+    """
+    fields = _stat(pid)
+    if fields:
+        return fields[0] in "ZX" or started not in (0, int(fields[_STARTED]))
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None where the system does not tell."""
+    fields = _stat(pid)
+    return int(fields[_STARTED]) if fields else None
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what the system tells of a process, from its state on; empty where it does not."""
+    try:
+        return _proc(f"{pid}/stat").rpartition(")")[2].split()
     except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []
+
+
+def _proc(name: str) -> str:
+    with open(f"/proc/{name}", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib is slow to import
+        return file.read()

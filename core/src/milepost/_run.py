@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, serde
 from milepost._frame import Ended, Frame, Scope, Step, Watch, failure
 from milepost._journal import Journal, dereference
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
+from milepost._struct import Struct
 from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
 from milepost.errors import (
     DivergenceError,
     NotSerializable,
     OwnershipLost,
-    PositionTaken,
     StorageError,
     TooLarge,
 )
@@ -37,16 +36,20 @@ if TYPE_CHECKING:
 serde.register("interrupt", Interrupt)  # a run on another thread may answer a call with what it asks
 
 
-@dataclass(frozen=True, slots=True)
 class Final:
     """What ``entrypoint.final`` makes: ``value`` goes to the caller, ``save`` to the next run's ``previous``."""
 
-    value: Any
-    save: Any
+    __slots__ = ("save", "value")
+
+    def __init__(self, value: Any, save: Any) -> None:
+        self.value = value
+        self.save = save
+
+    def __repr__(self) -> str:
+        return f"entrypoint.final(value={self.value!r}, save={self.save!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct):
     """What an execution needs to know of its workflow and its engine."""
 
     step: Step
@@ -61,15 +64,13 @@ class Plan:
     replay_always: bool = False
 
 
-@dataclass(slots=True)
-class Paused:
+class Paused(Struct):
     """The run waits for these answers."""
 
     interrupts: tuple[Interrupt, ...]
 
 
-@dataclass(slots=True)
-class Returned:
+class Returned(Struct):
     """The run is done."""
 
     value: Any
@@ -212,9 +213,9 @@ class Execution:
             return self._conclude_unrecorded(self._run_body(given))
         return self._conclude(self._run_recorded())
 
-    def _run_body(self, given: Any, previous: Any = None) -> Ended:
+    def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
-        scope = Scope(store=self.plan.store, previous=previous)
+        scope = Scope(store=self.plan.store, previous=self._previous)
         self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
         with _context.within(frame):
             return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
@@ -222,29 +223,31 @@ class Execution:
     def _run_recorded(self) -> Ended:
         while True:
             try:
-                given, previous = self._given()
+                given = self._given()
             except Exception as error:  # noqa: BLE001 - a value that cannot be read fails the run, which can be retried
                 return Ended(error=error)
-            ended = self._run_body(given, previous)
+            ended = self._run_body(given)
             if not isinstance(ended.signal, Restart):
                 return ended
             self._start_over()
 
-    def _given(self) -> tuple[Any, Any]:
-        """Return the input and ``previous`` as recorded, decoded anew."""
+    def _given(self) -> Any:
+        """Return the input as recorded, decoded anew."""
         assert self._taken is not None  # noqa: S101
         run, plan = self._taken.run, self.plan
-        given = serde.decode(
+        return serde.decode(
             run.started.input.raw,
             plan.accepts,
             where=f"the input of {plan.step.name!r}",
             identity=f"{run.id}/input",
         )
-        previous = None
-        if "previous" in plan.step.injected:
-            checkpointer, thread = self._taken.holding.checkpointer, self._taken.state.thread
-            previous = saved(checkpointer, thread, run.started.previous, plan)
-        return given, previous
+
+    def _previous(self) -> Any:
+        """Return what the run before saved, decoded anew for each frame that asks; None where there was none."""
+        if self._taken is None:
+            return None
+        checkpointer, thread = self._taken.holding.checkpointer, self._taken.state.thread
+        return saved(checkpointer, thread, self._taken.run.started.previous, self.plan)
 
     def _start_over(self) -> None:
         """Drop what is in memory and read the journal again."""
@@ -274,7 +277,7 @@ class Execution:
             self._raise_stop(ended.signal)
         value = ended.value.value if isinstance(ended.value, Final) else ended.value
         self.emit(WorkflowFinished(namespace=(), name=self.plan.step.name, result=value))
-        return Returned(value)
+        return Returned(value=value)
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
         signal = self._signal if isinstance(self._signal, Aborted) else ended.signal
@@ -300,7 +303,7 @@ class Execution:
             self._fail(error)
         if not isinstance(error, OwnershipLost):
             self._release()
-        raise error
+        raise self._cause or error  # Ctrl-C while writing is still Ctrl-C
 
     def _pause(self) -> Paused:
         questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
@@ -310,7 +313,7 @@ class Execution:
         self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
         interrupts = as_interrupts(questions)
         self.emit(RunInterrupted(namespace=(), interrupts=interrupts))
-        return Paused(interrupts)
+        return Paused(interrupts=interrupts)
 
     def _finish(self, returned: Any) -> Returned:
         final = returned if isinstance(returned, Final) else None
@@ -333,7 +336,7 @@ class Execution:
         except (NotSerializable, TooLarge) as error:
             self._fail(error)
         self.emit(WorkflowFinished(namespace=(), name=plan.step.name, result=value))
-        return Returned(value)
+        return Returned(value=value)
 
     def _fail(self, error: Exception) -> NoReturn:
         record = Failed(
@@ -350,13 +353,10 @@ class Execution:
         self, record: Interrupted | Finished | Failed, status: Status, *, pending: tuple[str, ...] = ()
     ) -> None:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
-        self.journal.settle()
-        position, batch = self.journal.closing(record)
-        try:
+        with self.journal.alone():
+            position, batch = self.journal.closing(record)
             self._taken.holding.rest(position, batch, status, pending=pending)
-        except PositionTaken as error:
-            raise _lost(self._taken.state.thread, position) from error
-        self.journal.closed(batch)
+            self.journal.closed(batch)
 
     def _release(self) -> None:
         """Hand the thread back: what has begun is on record, and anybody may go on."""

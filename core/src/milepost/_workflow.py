@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import typing
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from milepost import _claim, _context, _inject, _owner, _stream, serde, state
 from milepost._engine import current_engine
 from milepost._frame import Scope, Watch
 from milepost._run import Execution, Final, Paused, Plan, Returned, finished_at, pending, returned
+from milepost._struct import Struct, replace
 from milepost._task import step_of
 from milepost.checkpoint import Status, Value, check_thread_id
 from milepost.errors import InvalidCommand, InvalidDefinition, MissingThreadId, NoCheckpointer
@@ -34,8 +35,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(Struct):
     """Where a call of a workflow runs: on which engine, backend and thread."""
 
     engine: Engine
@@ -202,10 +202,10 @@ class Workflow(Generic[I, R]):
         if run.finished is None:
             interrupts = pending(run)
             watch.tell(RunInterrupted(namespace=(), interrupts=interrupts))
-            return Paused(interrupts)
+            return Paused(interrupts=interrupts)
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
-        return Returned(value)
+        return Returned(value=value)
 
     def _plan(self, place: _Place) -> Plan:
         return Plan(
@@ -399,7 +399,13 @@ def _split_final(step: Any) -> tuple[Any, Any]:
     if declared is entrypoint.final:
         return replace(step, returns=Any), Any
     if typing.get_origin(declared) is entrypoint.final:
-        value, save = typing.get_args(declared)
+        given = typing.get_args(declared)
+        if len(given) != 2:  # noqa: PLR2004 - the value's type and the saved one's
+            raise InvalidDefinition(
+                f"{step.where}: entrypoint.final[…] takes two types, of the value and of what is saved: write "
+                f"entrypoint.final[ValueType, SavedType]"
+            )
+        value, save = given
         return replace(step, returns=value), save
     return step, declared
 
@@ -434,6 +440,12 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         """
 
         __slots__ = ()
+
+        if not TYPE_CHECKING:
+
+            def __class_getitem__(cls, given: Any) -> Any:
+                """Take any number of types, so that the decorator can say which function has a wrong one."""
+                return types.GenericAlias(cls, given)
 
         def __init__(self, *, value: R, save: S) -> None:
             super().__init__(value, save)

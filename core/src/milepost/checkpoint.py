@@ -14,10 +14,11 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from milepost._struct import Struct
 from milepost.errors import (
     Closed,
     Corrupt,
@@ -29,7 +30,7 @@ from milepost.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
     from milepost.url import URL
@@ -122,21 +123,20 @@ def _json(value: Any) -> str:
         return "{" + ",".join(f"{_quote(key)}:{_json(item)}" for key, item in value.items()) + "}"
     if kind is tuple:
         return "[" + ",".join(map(_json, value)) + "]"
-    if hasattr(kind, "__dataclass_fields__"):
+    if issubclass(kind, Struct):
         return _json_fields(value, [])
     return _dumps(value)
 
 
 def _json_fields(record: Any, parts: list[str]) -> str:
-    for name in record.__dataclass_fields__:
+    for name in record.__struct_fields__:
         value = getattr(record, name)
         if value is not None and value not in _EMPTY:
             parts.append(f'"{name}":{_json(value)}')
     return "{" + ",".join(parts) + "}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(Struct):
     """Who works on a thread: one session of one process of one boot of one host.
 
     ``boot`` changes with each boot of the machine and differs between process-id namespaces; empty where the system
@@ -153,8 +153,7 @@ class Owner:
         return f"process {self.pid} on {self.host}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct):
     """An exception as data: qualified type name, message, arguments, attributes, traceback text.
 
     ``rebuilds`` says whether replay raises the same exception; otherwise it raises ``TaskFailed`` with these facts.
@@ -168,8 +167,7 @@ class Failure:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct):
     """A question on record: its id, the call that asks, its value and the value's digest."""
 
     id: str
@@ -178,8 +176,7 @@ class Question:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parent:
+class Parent(Struct):
     """The call that made a run on another thread."""
 
     thread: str
@@ -187,8 +184,7 @@ class Parent:
     call: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(Struct):
     """A run begins. Legal when the thread is neither running nor sleeping."""
 
     kind: ClassVar[str] = "started"
@@ -201,8 +197,7 @@ class Started:
     parent: Parent | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(Struct):
     """A session takes the thread over. From here on no record of an earlier session is legal."""
 
     kind: ClassVar[str] = "claimed"
@@ -210,8 +205,7 @@ class Claimed:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct):
     """What became of a call: exactly one of ``result``, ``error``, ``cancelled``."""
 
     kind: ClassVar[str] = "outcome"
@@ -228,8 +222,7 @@ class Outcome:
     caused_by: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct):
     """What a frame saw of a race: the answers numbered ``number`` … ``number + times - 1`` that it got about a call.
 
     ``made`` is how many calls the frame had made by then.
@@ -245,8 +238,7 @@ class Observed:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted:
+class Interrupted(Struct):
     """The run pauses with these questions.
 
     ``written`` counts custom events by frame, ``pending`` names calls that still run.
@@ -255,12 +247,11 @@ class Interrupted:
     kind: ClassVar[str] = "interrupted"
     at: str
     questions: tuple[Question, ...] = ()
-    written: dict[str, int] = field(default_factory=dict)
+    written: Mapping[str, int] = MappingProxyType({})
     pending: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
+class Resumed(Struct):
     """Answers by interrupt id, and the claim of the session that goes on."""
 
     kind: ClassVar[str] = "resumed"
@@ -269,8 +260,7 @@ class Resumed:
     answers: dict[str, Value]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
+class Retried(Struct):
     """A failed run goes on; the outcomes of ``voids`` no longer count."""
 
     kind: ClassVar[str] = "retried"
@@ -279,8 +269,7 @@ class Retried:
     voids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(Struct):
     """The run returned ``result``; the next run's ``previous`` is ``save``, or the result where that is absent."""
 
     kind: ClassVar[str] = "finished"
@@ -290,20 +279,18 @@ class Finished:
     save: Value | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct):
     """An exception left the body; ``caused_by`` names the calls whose failures it carries."""
 
     kind: ClassVar[str] = "failed"
     at: str
     error: Failure
     caused_by: tuple[str, ...] = ()
-    written: dict[str, int] = field(default_factory=dict)
+    written: Mapping[str, int] = MappingProxyType({})
     pending: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abandoned:
+class Abandoned(Struct):
     """A newer input closed this run while it was interrupted, failed or cut off."""
 
     kind: ClassVar[str] = "abandoned"
@@ -369,8 +356,7 @@ def _record(raw: dict[str, Any]) -> Record:
     return record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct):
     """Records appended together. ``id`` is ``<session>-<number>`` and tells a retried append from a rival's."""
 
     id: str
@@ -405,8 +391,7 @@ class Batch:
             raise Corrupt(f"batch {position} of thread {thread!r} cannot be read: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct):
     """The one mutable record of a thread: an index to its journal, and the lease. It decides nothing.
 
     ``version`` grows by one at each compare-and-set. ``run`` is the position of the newest run's ``started``, as a
@@ -448,16 +433,14 @@ class Head:
             raise Corrupt(f"the head of thread {thread!r} cannot be read: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
+class Swap(Struct):
     """A compare-and-set of a head: ``head`` replaces version ``expected`` (None: there is no head yet)."""
 
     head: Head
     expected: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadQuery:
+class HeadQuery(Struct):
     """Which heads to list; None means any. ``wake_before`` is in seconds since the epoch."""
 
     statuses: tuple[Status, ...] | None = None
@@ -473,8 +456,7 @@ class HeadQuery:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadPage:
+class HeadPage(Struct):
     """A page of a listing, in the order of thread ids; ``cursor`` continues it, None ends it."""
 
     heads: tuple[bytes, ...]

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from milepost._struct import Struct
 
 if TYPE_CHECKING:
     from milepost.question import Interrupt
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 Namespace: TypeAlias = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFinished:
+class TaskFinished(Struct):
     """A task returned and its result is recorded."""
 
     namespace: Namespace
@@ -25,8 +25,7 @@ class TaskFinished:
     result: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomWritten:
+class CustomWritten(Struct):
     """A body or a task wrote to its :class:`~milepost.StreamWriter`."""
 
     namespace: Namespace
@@ -34,16 +33,14 @@ class CustomWritten:
     value: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInterrupted:
+class RunInterrupted(Struct):
     """The run pauses with these questions."""
 
     namespace: Namespace
     interrupts: tuple[Interrupt, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowFinished:
+class WorkflowFinished(Struct):
     """A workflow returned and, at the top, its result is recorded."""
 
     namespace: Namespace

@@ -38,6 +38,14 @@ class _Canonical(Writer):
     def name_of(self, cls: type) -> str | None:
         return describe(cls)
 
+    def _other(self, value: Any, cls: type) -> str:
+        try:
+            return super()._other(value, cls)
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - code of the value's class may raise anything
+            return _opaque(value)
+
     def piece(self, value: Any) -> str:
         """Write one argument; fall back to its type's name where even this fails."""
         try:
@@ -49,7 +57,7 @@ class _Canonical(Writer):
 
 def _opaque(value: Any) -> str:
     try:
-        return f"<{describe(value if isinstance(value, _NAMED) else type(value))}>"
+        return f"<{describe(value if issubclass(type(value), _NAMED) else type(value))}>"
     except Exception:  # noqa: BLE001 - a metaclass may raise anything
         return "<?>"
 

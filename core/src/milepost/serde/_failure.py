@@ -194,7 +194,7 @@ def _make(cls: type[BaseException], arguments: tuple[Any, ...], attributes: dict
 
 def _slots(cls: type) -> Iterator[tuple[str, Any]]:
     """Give the descriptors of what is held outside ``__dict__``, such as ``OSError.filename``."""
-    for base in reversed(cls.__mro__):
+    for base in reversed(cls.__mro__[:-1]):
         for name, slot in vars(base).items():
             if isinstance(slot, (MemberDescriptorType, GetSetDescriptorType)) and name not in _NOT_KEPT:
                 yield name, slot

@@ -219,6 +219,7 @@ class Client:
             self._use_wal(connection)
         wanted = {
             "synchronous": SYNCHRONOUS[self._settings.synchronous],
+            "fullfsync": int(self._settings.synchronous == "full"),  # macOS; elsewhere it changes nothing
             "journal_size_limit": _JOURNAL_SIZE_LIMIT,
             "busy_timeout": int(self._settings.timeout * 1000),
         }

@@ -13,8 +13,11 @@ COMPONENT: Final = "checkpointer"
 
 APPEND: Final = """
     INSERT INTO milepost_batches (thread, position, data)
-    SELECT ?1, ?2, ?3
-    WHERE ?2 = 0 OR EXISTS (SELECT 1 FROM milepost_batches WHERE thread = ?1 AND position = ?2 - 1)
+    SELECT new.thread, new.position, new.data
+    FROM (SELECT ? AS thread, ? AS position, ? AS data) AS new
+    WHERE new.position = 0 OR EXISTS (
+        SELECT 1 FROM milepost_batches AS old WHERE old.thread = new.thread AND old.position = new.position - 1
+    )
 """
 """No row where the position would leave a gap; the primary key refuses one that is taken."""
 
@@ -61,7 +64,9 @@ def list_heads(query: HeadQuery, cursor: str | None, limit: int) -> tuple[str, t
         clauses.append("wake < ?")
         values.append(query.wake_before)
     where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-    statement = f"SELECT thread, data FROM milepost_heads {where} ORDER BY thread LIMIT ?"  # noqa: S608
+    # Few threads sleep: the plus makes SQLite find those by their index and sort, not walk all threads.
+    order = "thread" if query.wake_before is None else "+thread"
+    statement = f"SELECT thread, data FROM milepost_heads {where} ORDER BY {order} LIMIT ?"  # noqa: S608
     return statement, (*values, limit)
 
 

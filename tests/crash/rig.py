@@ -1,0 +1,322 @@
+"""The inside of a process that is to be killed: named kill points, a ledger outside the database, a watched driver.
+
+Nothing of the library is changed for this. The driver's hooks and the tasks' functions are wrapped; whether a point
+kills is decided by the job that the process was given.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import threading
+from bisect import bisect
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import milepost
+from milepost import _context
+from milepost._journal import Journal
+from milepost.checkpoint import Capability
+from milepost_sqlite._client import Client
+from milepost_sqlite.checkpointer import SQLiteCheckpointer
+
+THREAD = "main"
+PATIENCE = 30.0
+"""Seconds after which a process that waits for another of its threads gives up and says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a process is to do: go on with a case in a folder, and die at a point.
+
+    ``kill`` names the point, or is None. ``split`` takes the driver's ability away to change journal and head in one
+    step. ``sabotage`` names a part of the engine to break. ``counting`` writes down every point that is reached.
+    """
+
+    case: str
+    folder: str
+    kill: str | None = None
+    split: bool = False
+    sabotage: str | None = None
+    synchronous: str = "full"
+    counting: bool = False
+
+
+class Rig:
+    """The kill points and the ledger of this process."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.folder = Path(job.folder)
+        self.begun: set[tuple[str, ...]] = set()
+        self.streaming = False
+        self.held: str | None = None  # the call whose append waits for others
+        self._company = 0
+        self._queued: set[str] = set()
+        self._holding = False
+        self._recorded: set[tuple[str, ...]] = set()
+        self._runs: dict[str, list[tuple[int, str]]] = {}
+        self._reached: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._ledger = os.open(self.folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    # -- kill points -------------------------------------------------------------------------------------------------
+
+    def reach(self, name: str) -> None:
+        """Pass a kill point, or die there. A name that is reached again gets a number."""
+        with self._changed:
+            self._reached[name] += 1
+            times = self._reached[name]
+        label = name if times == 1 else f"{name} #{times}"
+        if self.job.counting:
+            with (self.folder / "points").open("a") as file:
+                file.write(f"{label}\n")
+        if label == self.job.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    # -- the ledger --------------------------------------------------------------------------------------------------
+
+    def note(self, event: str, call: tuple[str, ...], what: str = "") -> None:
+        """Write a line that outlives this process, whatever becomes of the database."""
+        line = json.dumps([event, *call, what, os.getpid()]) + "\n"
+        os.write(self._ledger, line.encode())
+        os.fsync(self._ledger)
+
+    # -- what this process knows to be on record ---------------------------------------------------------------------
+
+    def on_record(self, thread: str, position: int, data: bytes) -> None:
+        """Take note of a batch that was read, or whose append was acknowledged."""
+        with self._changed:
+            runs = self._runs.setdefault(thread, [])
+            for record in json.loads(data)["records"]:
+                if record["kind"] == "started" and (position, record["run"]) not in runs:
+                    runs.append((position, record["run"]))
+                    runs.sort()
+                elif record["kind"] == "outcome":
+                    place = bisect(runs, position, key=lambda run: run[0]) - 1
+                    run = runs[place][1] if place >= 0 else "?"
+                    self._recorded.add((thread, run, record["call"]))
+            self._changed.notify_all()
+
+    def knows(self, call: tuple[str, ...]) -> bool:
+        """Tell whether a call's outcome is on record."""
+        return call in self._recorded
+
+    def begin(self, call: tuple[str, ...], together: int) -> None:
+        """Return when so many calls of the same parent have begun in this process, or are on record."""
+        parent = call[2].rpartition(".")[0]
+        with self._changed:
+            self.begun.add(call)
+            self._changed.notify_all()
+
+        def all_there() -> bool:
+            calls = self.begun | self._recorded
+            siblings = [other for other in calls if other[:2] == call[:2] and _parent(other) == parent]
+            return len(siblings) >= together
+
+        if together:
+            self.until(all_there, f"{together} calls beside {call}")
+
+    def await_turn(self, call: tuple[str, ...], order: tuple[int, ...]) -> None:
+        """Return when the call before this one in the given order of siblings is on record."""
+        parent, _, ordinal = call[2].rpartition(".")
+        place = order.index(int(ordinal)) if order else 0
+        if place:
+            before = f"{parent}.{order[place - 1]}" if parent else str(order[place - 1])
+            self.until(lambda: self.knows((*call[:2], before)), f"{call} waits for call {before}")
+
+    # -- outcomes that are written together --------------------------------------------------------------------------
+
+    def gather(self, call: tuple[str, ...], together: int) -> None:
+        """Have the first sibling's append wait until all the others are queued behind it."""
+        parent, _, ordinal = call[2].rpartition(".")
+        first = f"{parent}.0" if parent else "0"
+        if ordinal == "0":
+            self.held, self._company = first, together - 1
+        else:
+            self.until(lambda: self._holding or self.knows((*call[:2], first)), f"{call} waits to follow {first}")
+
+    def queue(self, call: str) -> None:
+        """Take note that a call's outcome is in the journal's queue, or already written."""
+        with self._changed:
+            self._queued.add(call)
+            self._changed.notify_all()
+
+    def await_company(self) -> None:
+        """Return when the others are queued behind the append that is held."""
+        self._holding = True
+        self.until(lambda: len(self._queued) >= self._company, f"company for {self.held}")
+
+    def until(self, condition, what: str) -> None:
+        """Wait for another thread of this process; give the whole process up if that takes too long."""
+        with self._changed:
+            waited = 0.0
+            while not condition():
+                self._changed.wait(0.01)
+                waited += 0.01
+                if waited > PATIENCE:
+                    (self.folder / "error").write_text(f"gave up waiting: {what}")
+                    os._exit(97)
+
+
+def _parent(call: tuple[str, ...]) -> str:
+    return call[2].rpartition(".")[0]
+
+
+class _Here:
+    rig: Rig | None = None
+
+
+def here() -> Rig:
+    """Return this process's rig."""
+    assert _Here.rig is not None, "this process was given no job"
+    return _Here.rig
+
+
+def install(job: Job) -> Rig:
+    """Give this process its job."""
+    _Here.rig = Rig(job)
+    return _Here.rig
+
+
+# -- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def step(function=None, *, together: int = 0, order: tuple[int, ...] = (), grouped: bool = False):
+    """Make a task with a kill point before and after its function, whose executions are in the ledger.
+
+    ``together``: how many siblings must have begun before any goes on. ``order``: the ordinals of siblings in the order
+    in which they are to be recorded, each in a batch of its own. ``grouped``: the first sibling is recorded alone and
+    all others in the batch that follows.
+    """
+    if function is None:
+        return functools.partial(step, together=together, order=order, grouped=grouped)
+
+    @functools.wraps(function)
+    def watched(*args):
+        rig, frame = here(), _context.required("a step")
+        call = (frame.thread_id, frame.run_id, frame.path)
+        place = f"{function.__name__} at {frame.thread_id}:{frame.path}"
+        rig.reach(f"{place}: before")
+        rig.note("start", call, f"{function.__name__}{args!r}")
+        rig.begin(call, together)
+        try:
+            value = function(*args)
+        except Exception:
+            rig.note("fail", call, f"{function.__name__}{args!r}")
+            rig.reach(f"{place}: after")
+            rig.await_turn(call, order)
+            raise
+        rig.note("end", call, f"{function.__name__}{args!r}")
+        rig.reach(f"{place}: after")
+        rig.await_turn(call, order)
+        if grouped:
+            rig.gather(call, together)
+        return value
+
+    return milepost.task(watched)
+
+
+def got(future):
+    """Wait for a future and put into the ledger that it has resolved, before anything is done with its outcome."""
+    frame = _context.required("got()")
+    call = (frame.thread_id, frame.run_id, future._path)
+    try:
+        value = future.result()
+    except Exception:
+        here().note("seen", call)
+        raise
+    here().note("seen", call)
+    return value
+
+
+# -- the driver ------------------------------------------------------------------------------------------------------
+
+
+class WatchedCheckpointer(SQLiteCheckpointer):
+    """The SQLite driver with a kill point at every stage of every write."""
+
+    def __init__(self, job: Job, rig: Rig) -> None:
+        super().__init__(rig.folder / "journal.db", synchronous=job.synchronous)
+        self.rig = rig
+        self.writing = threading.local()
+        if job.split:
+            self.capabilities -= {Capability.ATOMIC_HEAD}
+        connect = self._client._connect
+
+        def watched_connect():
+            connection = connect()
+            self._read_back(connection)
+            connection.set_trace_callback(self._statement)
+            return connection
+
+        self._client._connect = watched_connect
+
+    def append(self, thread, position, batch, swap=None):
+        super().append(thread, position, batch, swap)
+        self.rig.on_record(thread, position, batch.encode())
+        self.rig.reach(f"{_describe(thread, batch.encode())}: after")
+
+    def _append(self, thread, position, data, swap):
+        self.writing.what = what = _describe(thread, data)
+        self.rig.reach(f"{what}: before")
+        if what.endswith(f" outcome({self.rig.held})"):
+            self.rig.await_company()
+        super()._append(thread, position, data, swap)
+        self.writing.what = None
+        self.rig.reach(f"{what}: committed")
+
+    def _swap_head(self, head, data, expected):
+        what = f"head of {head.thread} to {head.status}{'' if head.owner else ', owned by nobody'}"
+        self.writing.what = what
+        self.rig.reach(f"{what}: before")
+        swapped = super()._swap_head(head, data, expected)
+        self.writing.what = None
+        self.rig.reach(f"{what}: committed")
+        return swapped
+
+    def _read(self, thread, start, limit):
+        page = super()._read(thread, start, limit)
+        for position, data in page:
+            self.rig.on_record(thread, position, data)
+        return page
+
+    def _statement(self, statement: str) -> None:
+        """Hear of each statement before it runs."""
+        what = getattr(self.writing, "what", None)
+        if what is not None and statement.strip() == "COMMIT":
+            self.rig.reach(f"{what}: uncommitted")
+
+    def _read_back(self, connection) -> None:
+        """Write down which pragmas are in force on a new connection."""
+        found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        with (self.rig.folder / "pragmas").open("a") as file:
+            file.write(json.dumps(found) + "\n")
+
+
+def _describe(thread: str, data: bytes) -> str:
+    """Name a batch by what it records, not by its number: the same in every process that gets there."""
+    parts = []
+    outcomes = []
+    for record in json.loads(data)["records"]:
+        if record["kind"] == "outcome":
+            outcomes.append(record["call"])
+        elif record["kind"] != "observed":
+            parts.append(record["kind"])
+    if outcomes:
+        parts.append(f"outcome({','.join(sorted(outcomes))})")
+    return f"append to {thread} of {'+'.join(parts) or 'observed'}"
+
+
+def watch_queue() -> None:
+    """Tell the rig of each outcome that the journal has queued."""
+    record = Journal.record
+
+    def watched(journal, entry):
+        record(journal, entry)
+        here().queue(entry.record.call)
+
+    Journal.record = watched

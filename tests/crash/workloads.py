@@ -1,0 +1,362 @@
+"""What is run while processes are killed: workflows, and programs that see each of them through to its end.
+
+A program decides from ``get_state`` alone, so that any process can take its part at any time.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import milepost
+from crash.rig import THREAD, got, here, step
+from milepost import Command, as_completed, entrypoint, interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONG = "the quick brown fox jumps over the lazy dog; " * 8
+MOVES = 60
+"""How many times a program may act; far more than any needs."""
+
+
+# -- steps -----------------------------------------------------------------------------------------------------------
+
+
+@step
+def add(x, y):
+    return x + y
+
+
+@step(together=5, order=(3, 0, 4, 1, 2))
+def square(x):
+    return [x * x]
+
+
+@step(together=4, grouped=True)
+def cube(x):
+    return {"cube": x**3}
+
+
+@step
+def ask(n, name):
+    return interrupt({"n": n, "question": name})
+
+
+@step(together=4)
+def review(n, name):
+    if name == "nothing":
+        return "no question"
+    first = got(add(n, len(name)))
+    return [first, interrupt({"n": n, "question": name})]
+
+
+@step
+def refuse(x):
+    raise ValueError(f"{x} is refused")
+
+
+@step
+def reach_service(x):
+    if not (here().folder / "repaired").exists():
+        raise ConnectionError(f"no service for {x}")
+    return f"service answered {x}"
+
+
+@step(together=3, order=(1, 0, 2))
+def reach_beside(x):
+    if x == 1 and not (here().folder / "repaired").exists():
+        raise ConnectionError(f"no service for {x}")
+    return x * 10
+
+
+@step
+def through(x):
+    return ["through", got(reach_service(x))]
+
+
+@step
+def letter(n):
+    return {"n": n, "text": f"{n}: {LONG}"}
+
+
+@step
+def copy(text):
+    return {"copy": text}
+
+
+@step(together=3, order=(2, 0, 1))
+def race(x):
+    return x
+
+
+@step
+def hold(x):
+    """Keep the only worker busy, so that what is queued behind it can be cancelled."""
+    here().until(lambda: "cancelled" in here().flags or here().job.kill is None and False, "a cancel")
+    return x
+
+
+# -- workflows -------------------------------------------------------------------------------------------------------
+
+
+@entrypoint
+def sequence(n):
+    total = 0
+    for number in range(6):
+        total = got(add(total, number + n))
+    return {"n": n, "total": total}
+
+
+@entrypoint
+def fan_out(n):
+    futures = [square(number) for number in range(5)]
+    found = {index: got(futures[index]) for index in (4, 1, 0, 3, 2)}
+    found[0].append("changed by the body")
+    return {"n": n, "found": [found[index] for index in range(5)], "sum": got(add(sum(map(len, found.values())), n))}
+
+
+@entrypoint
+def group(n):
+    futures = [cube(number) for number in range(4)]
+    return {"n": n, "cubes": [got(future) for future in futures], "last": got(add(n, 1))}
+
+
+@step
+def leaf(x):
+    return x + 1
+
+
+@step
+def branch(depth, x):
+    below = got(leaf(x)) if depth == 0 else got(branch(depth - 1, x))
+    return below + got(leaf(depth))
+
+
+@entrypoint
+def inner(x):
+    return got(leaf(x)) + got(branch(1, x))
+
+
+@entrypoint
+def nested(n):
+    first = got(branch(2, n))
+    second = inner.invoke(first)
+    return {"n": n, "first": first, "second": second, "third": got(leaf(second))}
+
+
+@entrypoint
+def child(x):
+    return {"child": got(leaf(x)) + got(leaf(x + 10))}
+
+
+@step
+def delegate(x):
+    return child.invoke(x, thread_id="beside")
+
+
+@entrypoint
+def elsewhere(n):
+    first = child.invoke(n, thread_id="aside")
+    second = got(delegate(n + 1))
+    return {"n": n, "found": [first, second], "last": got(leaf(n))}
+
+
+@entrypoint
+def questions(n):
+    draft = got(add(n, 1))
+    style = interrupt({"n": n, "question": "style"})
+    text = got(letter(n))
+    title = got(ask(n, "title"))
+    send = interrupt({"n": n, "question": "send"})
+    return {"n": n, "draft": draft, "answers": [style, title, send], "size": len(text["text"]), "end": got(add(n, 2))}
+
+
+@entrypoint
+def side_by_side(n):
+    futures = [review(n, name) for name in ("red", "green", "nothing", "blue")]
+    return {"n": n, "found": [got(future) for future in futures], "end": got(add(n, 1))}
+
+
+@entrypoint
+def caught(n):
+    branches = []
+    for number in range(2):
+        try:
+            branches.append(got(refuse(number)))
+        except ValueError as error:
+            branches.append([str(error), got(add(number, n))])
+    return {"n": n, "branches": branches}
+
+
+@entrypoint
+def retried(n):
+    before = got(add(n, 1))
+    answered = got(through(n))
+    beside = [got(future) for future in [reach_beside(number) for number in range(3)]]
+    return {"n": n, "before": before, "answered": answered, "beside": beside, "after": got(add(n, 2))}
+
+
+@entrypoint
+def failing_beside(n):
+    futures = [reach_beside(number) for number in range(3)]
+    return {"n": n, "found": [got(future) for future in futures], "after": got(add(n, 2))}
+
+
+@entrypoint
+def chat(n, *, previous=None):
+    history = [*(previous or []), got(add(n, 100))]
+    if n == 1:
+        history.append(got(add(n, 200)))
+    return entrypoint.final(value={"n": n, "said": len(history)}, save=history)
+
+
+@entrypoint
+def letters(n):
+    first = got(letter(n))
+    copies = [got(copy(first["text"])), got(copy(first["text"]))]
+    second = got(letter(n))
+    return second if copies[0] == copies[1] else copies
+
+
+@entrypoint
+def races(n):
+    futures = [race(number) for number in range(3)]
+    order = []
+    for future in as_completed(futures):
+        here().note("seen", (THREAD, milepost._context.frame().run_id, future._path))
+        order.append(got(add(future.result(), n)))
+    return {"n": n, "order": order}
+
+
+@entrypoint
+def cancels(n):
+    busy, late = hold(n), add(n, 1)
+    cancelled = late.cancel()
+    here().raise_flag("cancelled")
+    value = got(busy)
+    try:
+        got(late)
+    except CancelledError:
+        value += 1000
+    return {"n": n, "cancelled": cancelled, "value": got(add(value, 5))}
+
+
+@step
+def slow(x):
+    """Go on when the consumer of the stream has left, where there is one."""
+    rig = here()
+    watch = milepost._context.frame().execution.watch
+    rig.until(lambda: watch.left or not rig.streaming, "the consumer to leave")
+    return x
+
+
+@entrypoint
+def left(n):
+    first = got(add(n, 1))
+    second = got(slow(first))
+    return {"n": n, "found": [first, second, got(add(second, 1))]}
+
+
+# -- programs --------------------------------------------------------------------------------------------------------
+
+
+def _answer(question):
+    return f"answer to {question['question']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A workflow, the inputs of its runs, and how a program treats it.
+
+    ``one_by_one``: questions asked together are answered one at a time. ``replaces``: the run of this input is given up
+    for the next where it asks. ``streams``: the first run's consumer leaves after one chunk.
+    """
+
+    name: str
+    workflow: milepost.Workflow
+    inputs: tuple[int, ...] = (0,)
+    workers: int = 4
+    one_by_one: bool = False
+    replaces: int | None = None
+    streams: bool = False
+
+    def move(self, state) -> Callable[[], object] | None:
+        """Return what to do next about a thread in this state; None when all is done."""
+        if state.status is None:
+            return self._begin if self.streams else lambda: self._invoke(self.inputs[0])
+        if state.status == "interrupted":
+            asked = [question.value for question in state.interrupts]
+            if self.replaces is not None and asked[0]["n"] == self.replaces:
+                return lambda: self._invoke(self._after(self.replaces))
+            answers = {question.id: _answer(question.value) for question in state.interrupts}
+            if self.one_by_one:
+                answers = dict([min(answers.items())])
+            return lambda: self._invoke(Command(resume=answers))
+        if state.status == "done":
+            following = self._after(state.values["n"])
+            return None if following is None else lambda: self._invoke(following)
+        if state.status == "failed":
+            return self._repair
+        return lambda: self._invoke(None)
+
+    def _after(self, number: int) -> int | None:
+        place = self.inputs.index(number) + 1
+        return self.inputs[place] if place < len(self.inputs) else None
+
+    def _invoke(self, given) -> object:
+        return self.workflow.invoke(given, thread_id=THREAD)
+
+    def _repair(self) -> object:
+        (here().folder / "repaired").touch()
+        return self._invoke(None)
+
+    def _begin(self) -> None:
+        here().streaming = True
+        stream = self.workflow.stream(self.inputs[0], thread_id=THREAD)
+        next(stream)
+        stream.close()
+        here().streaming = False
+
+
+def see_through(case: Case) -> dict[str, object]:
+    """Go on with a case until it is done, from wherever it stands; return what came of it."""
+    for _ in range(MOVES):
+        state = case.workflow.get_state(thread_id=THREAD)
+        move = case.move(state)
+        if move is None:
+            again = case.workflow.invoke(None, thread_id=THREAD)
+            assert again == state.values, (again, state.values)
+            return {"values": json.loads(json.dumps(state.values)), "status": str(state.status)}
+        try:
+            move()
+        except (ConnectionError, milepost.errors.EngineClosed):
+            continue
+    raise AssertionError(f"{case.name} did not end within {MOVES} moves")
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(name="sequence", workflow=sequence),
+        Case(name="fan_out", workflow=fan_out, workers=5),
+        Case(name="group", workflow=group),
+        Case(name="nested", workflow=nested),
+        Case(name="nested_on_one_worker", workflow=nested, workers=1),
+        Case(name="elsewhere", workflow=elsewhere),
+        Case(name="questions", workflow=questions),
+        Case(name="side_by_side", workflow=side_by_side),
+        Case(name="side_by_side_one_by_one", workflow=side_by_side, one_by_one=True),
+        Case(name="replaced", workflow=questions, inputs=(1, 2), replaces=1),
+        Case(name="caught", workflow=caught),
+        Case(name="retried", workflow=retried),
+        Case(name="failing_beside", workflow=failing_beside),
+        Case(name="chat", workflow=chat, inputs=(0, 1, 2)),
+        Case(name="letters", workflow=letters),
+        Case(name="races", workflow=races),
+        Case(name="cancels", workflow=cancels, workers=1),
+        Case(name="left", workflow=left, streams=True),
+    )
+}
