@@ -53,6 +53,7 @@ class Rig:
         self.folder = Path(job.folder)
         self.begun: set[tuple[str, ...]] = set()
         self.streaming = False
+        self.cancelled = False
         self.held: str | None = None  # the call whose append waits for others
         self._company = 0
         self._queued: set[str] = set()

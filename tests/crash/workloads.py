@@ -58,18 +58,29 @@ def refuse(x):
     raise ValueError(f"{x} is refused")
 
 
+def _need(what):
+    """Fail until somebody has repaired this."""
+    if not (here().folder / f"repaired-{what}").exists():
+        raise ConnectionError(f"{what} is down")
+
+
 @step
 def reach_service(x):
-    if not (here().folder / "repaired").exists():
-        raise ConnectionError(f"no service for {x}")
+    _need("service")
     return f"service answered {x}"
 
 
 @step(together=3, order=(1, 0, 2))
 def reach_beside(x):
-    if x == 1 and not (here().folder / "repaired").exists():
-        raise ConnectionError(f"no service for {x}")
+    if x == 1:
+        _need("neighbour")
     return x * 10
+
+
+@step
+def spread(n):
+    futures = [reach_beside(number) for number in range(3)]
+    return [n, *(got(future) for future in futures)]
 
 
 @step
@@ -95,7 +106,7 @@ def race(x):
 @step
 def hold(x):
     """Keep the only worker busy, so that what is queued behind it can be cancelled."""
-    here().until(lambda: "cancelled" in here().flags or here().job.kill is None and False, "a cancel")
+    here().until(lambda: here().cancelled, "the body's cancel")
     return x
 
 
@@ -195,7 +206,7 @@ def caught(n):
 def retried(n):
     before = got(add(n, 1))
     answered = got(through(n))
-    beside = [got(future) for future in [reach_beside(number) for number in range(3)]]
+    beside = got(spread(n))
     return {"n": n, "before": before, "answered": answered, "beside": beside, "after": got(add(n, 2))}
 
 
@@ -235,7 +246,7 @@ def races(n):
 def cancels(n):
     busy, late = hold(n), add(n, 1)
     cancelled = late.cancel()
-    here().raise_flag("cancelled")
+    here().cancelled = True
     value = got(busy)
     try:
         got(late)
@@ -299,7 +310,7 @@ class Case:
             following = self._after(state.values["n"])
             return None if following is None else lambda: self._invoke(following)
         if state.status == "failed":
-            return self._repair
+            return lambda: self._repair(state.error)
         return lambda: self._invoke(None)
 
     def _after(self, number: int) -> int | None:
@@ -309,8 +320,10 @@ class Case:
     def _invoke(self, given) -> object:
         return self.workflow.invoke(given, thread_id=THREAD)
 
-    def _repair(self) -> object:
-        (here().folder / "repaired").touch()
+    def _repair(self, error: str) -> object:
+        """Repair what the error names, and go on."""
+        what = error.removesuffix(" is down").rpartition(" ")[2]
+        (here().folder / f"repaired-{what}").touch()
         return self._invoke(None)
 
     def _begin(self) -> None:

@@ -217,6 +217,8 @@ def test_a_model_keeps_what_was_set_its_extras_and_private_attributes():
     again = trip(model, Model)
     assert again == model
     assert (again._secret, again.more, again.model_fields_set) == (5, [1], {"id", "more"})
+    model.__dict__["beside"] = 7
+    assert trip(model, Model).__dict__["beside"] == 7
     unchecked = Strict.model_construct(id="not an int")
     assert trip(unchecked, Strict).id == "not an int"
 

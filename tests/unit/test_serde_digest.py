@@ -130,6 +130,38 @@ def test_cycles_and_depth_are_survived():
     assert of(deep) == of(deep)
 
 
+def test_cycles_through_every_kind_of_container_are_survived(monkeypatch):
+    monkeypatch.setattr(_types, "_by_tag", {})
+    monkeypatch.setattr(_types, "_by_class", {})
+    serde.register("proxy", Proxy, encode=lambda proxy: proxy.__dict__["inner"], decode=str)
+    pairs: dict = {}
+    pairs[1] = pairs
+    names: dict = {}
+    names["a"] = names
+    claim = Claim(1)
+    claim.lock = claim
+    proxy = Proxy()
+    proxy.inner = proxy
+    shown = [preview(value) for value in (pairs, names, claim, proxy)]
+    assert shown == [
+        '{"$dict":[[1,{"$dict":<cycle>}]]}',
+        '{"a":<cycle>}',
+        f'{{"$dataclass":["{__name__}.Claim",{{"id":1,"lock":{{"$dataclass":["{__name__}.Claim"'[:79] + "…",
+        '{"$proxy":{"$proxy":<cycle>}}',
+    ]
+
+
+def test_recursion_in_registered_functions_is_survived(monkeypatch):
+    monkeypatch.setattr(_types, "_by_tag", {})
+    monkeypatch.setattr(_types, "_by_class", {})
+
+    def descend(value):
+        return descend(value)
+
+    serde.register("proxy", Proxy, encode=descend, decode=str)
+    assert preview([Proxy()], 2) == "<list>, 2"
+
+
 def test_the_depth_of_the_callers_stack_does_not_count():
     deep: list = []
     for _ in range(100):

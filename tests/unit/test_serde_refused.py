@@ -6,12 +6,21 @@ import threading
 from collections import defaultdict, deque
 from datetime import datetime, timedelta, tzinfo
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
 from milepost import serde
 from milepost.errors import NotSerializable
+from milepost.serde import _forms, _types
+from milepost.serde._unfit import Refused
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(_types, "_by_tag", dict(_types._by_tag))
+    monkeypatch.setattr(_types, "_by_class", dict(_types._by_class))
 
 
 class Name(str):
@@ -111,7 +120,29 @@ def test_a_zone_without_a_key_is_refused(tmp_path):
     assert "has no key" in str(refused(datetime(2024, 1, 1, tzinfo=zone)))
 
 
-def test_a_value_that_changes_while_it_is_written_is_refused():
+def test_a_path_that_text_does_not_hold_is_refused():
+    class Lossy(PurePosixPath):
+        def __eq__(self, other):
+            return False
+
+        __hash__ = None
+
+    with pytest.raises(Refused, match="does not survive"):
+        _forms._path(Lossy("a"))
+
+
+def test_recursion_in_registered_functions_is_refused(registry):
+    class Deep:
+        pass
+
+    def descend(value):
+        return descend(value)
+
+    serde.register("test-deep", Deep, encode=descend, decode=lambda _: Deep())
+    assert "too deeply" in str(refused([Deep()]))
+
+
+def test_a_value_that_changes_while_it_is_written_is_refused(registry):
     victim: dict = {}
 
     class Grow:

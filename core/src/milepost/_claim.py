@@ -173,7 +173,8 @@ def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
     for id_ in answers:
         _check_pending(thread, run, id_)
     return {
-        id_: Value(text=serde.encode(answer, where=f"the answer to {id_}")) for id_, answer in answers.items()
+        id_: Value(text=serde.encode(answer, where=f"the answer to {id_}", identity=f"{id_}/answer"))
+        for id_, answer in answers.items()
     }
 
 

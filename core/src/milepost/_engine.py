@@ -6,9 +6,11 @@ import atexit
 import os
 import threading
 import weakref
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from milepost import _context
+from milepost import _context, log
 from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
@@ -44,16 +46,19 @@ class _Opened:
     """Drivers that were opened from URLs: equal URLs share one, except ``memory://``, which is its owner's own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._drivers: dict[tuple[str, str, int], Any] = {}
         self._owners: list[Any] = []  # keeps ids from being used again
+        self._closed = False
 
     def get(self, kind: str, given: Any, owner: object, opener: Callable[[Any], D]) -> D:
         if not isinstance(given, str):
             return opener(given)
-        private = given.strip().lower() == "memory://"
+        private = given.strip().lower().partition("?")[0] == "memory://"
         key = (kind, given, id(owner) if private else 0)
-        with self._lock:
+        with self._lock.get():
+            if self._closed:
+                raise EngineClosed("the engine is closed: make a new Engine")
             if key not in self._drivers:
                 self._drivers[key] = opener(given)
                 self._owners.append(owner)
@@ -61,7 +66,8 @@ class _Opened:
             return driver
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock.get():
+            self._closed = True
             drivers, self._drivers = list(self._drivers.values()), {}
         for driver in drivers:
             driver.close()
@@ -168,6 +174,7 @@ class Engine:
         here = threading.get_ident()
         with running.condition:
             running.closing = True
+            log.logger.debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
             while any(thread != here for thread in running.threads):
                 running.condition.wait()
         self.pool.close()
@@ -193,6 +200,7 @@ class _Executing:
         self._engine = engine
 
     def __enter__(self) -> None:
+        _drain_at_exit()
         running = self._engine._running.get()  # noqa: SLF001 - the engine's own helper
         with running.condition:
             if running.closing:
@@ -238,6 +246,13 @@ def _live_engines() -> Iterator[Engine]:
     yield from list(_engines)
 
 
-# Worker threads are joined while the interpreter ends, before atexit handlers run; a run must stop before that. The
-# standard library's own executors use the same hook.
-getattr(threading, "_register_atexit", atexit.register)(_drain_all)
+@cache
+def _drain_at_exit() -> None:
+    """Drain when the interpreter ends: before the standard library's executors join their worker threads there.
+
+    They use the same hook, which calls back in reverse order; so their module must be imported before.
+    """
+    with suppress(RuntimeError):  # the interpreter ends already
+        from concurrent.futures import thread as _  # noqa: F401 - for its own registration
+
+        getattr(threading, "_register_atexit", atexit.register)(_drain_all)

@@ -306,11 +306,11 @@ class Frame:
             self.diverge(path, f"interrupt({known.value.text})", _show("interrupt", shows))
         answer = self.execution.answers.get(id_)
         if answer is not None:
-            return serde.decode(answer.raw, where=f"the answer to {id_}")
-        return self._suspend(Question(id=id_, call=path, value=self._encoded(value), digest=digest))
+            return serde.decode(answer.raw, where=f"the answer to {id_}", identity=f"{id_}/answer")
+        return self._suspend(Question(id=id_, call=path, value=self._encoded(value, id_), digest=digest))
 
-    def _encoded(self, value: Any) -> Value:
-        return Value(text=serde.encode(value, where=f"interrupt() in {self.name!r}"))
+    def _encoded(self, value: Any, id_: str) -> Value:
+        return Value(text=serde.encode(value, where=f"interrupt() in {self.name!r}", identity=id_))
 
     def _suspend(self, question: Question) -> NoReturn:
         self._check_forgotten(question.call)
@@ -433,7 +433,16 @@ class Frame:
         except Exception:
             raise
         except BaseException as cause:  # noqa: BLE001 - Ctrl-C while joining
-            return self._stopped(cause)
+            return self._stopped_again(cause, patience) if ended.stop is None else self._stopped(cause)
+
+    def _stopped_again(self, cause: BaseException, patience: float | None) -> Ended:
+        """Stop while joining: begin nothing, and wait for what has begun; being stopped once more ends that, too."""
+        ended = self._stopped(cause)
+        try:
+            self._join(ended, patience)
+        except BaseException as again:  # noqa: BLE001 - the second Ctrl-C
+            return self._stopped(again)
+        return ended
 
     def _run(self, function: Callable[[], Any]) -> Ended:
         try:
@@ -521,16 +530,20 @@ class Call:
             return False
 
     def run(self) -> None:
-        """Run the function in a context of its own and record what became of it."""
-        self.begun = True
+        """Run the function in a context of its own and record what became of it; raises nothing."""
         execution = self.frame.execution
-        self.began = execution.clock.now().isoformat()
         try:
+            self.begun = True
+            self.began = execution.clock.now().isoformat()
             execution.check()
+            _context.run_apart(self.inner, execution.engine, self._run)
         except Signal as signal:
             self.future._settle(error=signal)  # noqa: SLF001
-            return
-        _context.run_apart(self.inner, execution.engine, self._run)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever waits for the call must hear of it
+            self.future._settle(error=execution.abort(error))  # noqa: SLF001
+        except BaseException as cause:  # noqa: BLE001 - Ctrl-C between the function and its record
+            execution.stop(cause)
+            self.future._settle(error=Stopped())  # noqa: SLF001
 
     def cancel(self) -> None:
         """Record that the call was cancelled before it began."""

@@ -7,6 +7,7 @@ runs it himself, so most jobs never meet this pool at all.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -47,6 +48,15 @@ class _Local(threading.local):
 
 
 _here = _Local()
+
+
+def _leave() -> None:
+    """A forked child of a worker is no worker: the pool stayed with its parent."""
+    _here.workers, _here.waits = None, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)
 
 
 class Pool:

@@ -239,7 +239,7 @@ class Execution:
             run.started.input.raw,
             plan.accepts,
             where=f"the input of {plan.step.name!r}",
-            identity=f"{run.id}/input",
+            identity=f"{self.thread_id}/input",
         )
 
     def _previous(self) -> Any:
@@ -303,7 +303,7 @@ class Execution:
             self._fail(error)
         if not isinstance(error, OwnershipLost):
             self._release()
-        raise self._cause or error  # Ctrl-C while writing is still Ctrl-C
+        raise error if self._cause is None else self._cause  # Ctrl-C while writing is still Ctrl-C
 
     def _pause(self) -> Paused:
         questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
@@ -395,7 +395,10 @@ def _lost(thread: str, position: int) -> OwnershipLost:
 def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
     """Return questions as callers see them."""
     return tuple(
-        Interrupt(value=serde.decode(question.value.raw, where=f"question {question.id}"), id=question.id)
+        Interrupt(
+            value=serde.decode(question.value.raw, where=f"question {question.id}", identity=question.id),
+            id=question.id,
+        )
         for question in questions
     )
 

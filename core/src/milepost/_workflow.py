@@ -15,7 +15,7 @@ from milepost._run import Execution, Final, Paused, Plan, Returned, finished_at,
 from milepost._struct import Struct, replace
 from milepost._task import step_of
 from milepost.checkpoint import Status, Value, check_thread_id
-from milepost.errors import InvalidCommand, InvalidDefinition, MissingThreadId, NoCheckpointer
+from milepost.errors import EngineClosed, InvalidCommand, InvalidDefinition, MissingThreadId, NoCheckpointer
 from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
 
@@ -178,7 +178,7 @@ class Workflow(Generic[I, R]):
             watch=place.engine.watch,
             lease=place.engine.lease,
         )
-        taken = _claim.take(taker, self._request(given, parent))
+        taken = _claim.take(taker, self._request(place, given, parent))
         if isinstance(taken, _claim.Settled):
             return self._settled(place, taken, watch)
         place.engine.keeper.hold(taken.holding)
@@ -188,13 +188,13 @@ class Workflow(Generic[I, R]):
             place.engine.keeper.let_go(taken.holding)
             _owner.end(taken.holding.owner)
 
-    def _request(self, given: I | Command | None, parent: Parent | None) -> _claim.Request:
+    def _request(self, place: _Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         if isinstance(given, Command):
             return _claim.Resume(workflow=self.name, command=given)
         if given is None and parent is None:
             return _claim.Continue(workflow=self.name)
         where = f"the input of {self.name!r}"
-        text = serde.encode(given, self._accepts, where=where)
+        text = serde.encode(given, self._accepts, where=where, identity=f"{place.thread}/input")
         return _claim.Start(workflow=self.name, input=Value(text=text), parent=parent)
 
     def _settled(self, place: _Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
@@ -271,7 +271,11 @@ class Workflow(Generic[I, R]):
         def run_there(given: I | Command | None, _thread: str) -> Any:
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
-            return _answer(self._run(place, given, Watch(), parent))
+            try:
+                return _answer(self._run(place, given, Watch(), parent))
+            except EngineClosed:
+                inner.execution.check()  # the run around it stops, too: that is no outcome of this call
+                raise
 
         step = replace(self._step, function=run_there, injected={}, returns=self._step.returns)
         return frame.call(step, (given, place.thread), {}, scope=self._scope(frame), inline=True).result()

@@ -73,7 +73,7 @@ def digest(args: tuple[Any, ...], kwargs: Mapping[str, object]) -> tuple[str, st
     pieces = [writer.piece(value) for value in args]
     pieces += sorted(f"{name}={writer.piece(value)}" for name, value in kwargs.items())
     text = "\n".join(pieces)
-    preview = ", ".join(piece[:_PREVIEW] for piece in pieces[:_PREVIEW])
+    preview = ", ".join(piece[: _PREVIEW + 1] for piece in pieces[:_PREVIEW])
     if len(preview) > _PREVIEW:
         preview = preview[: _PREVIEW - 1] + "…"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(), preview

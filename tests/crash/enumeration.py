@@ -1,0 +1,165 @@
+"""Kill points by the hundred: count them, kill at each, resume, and compare with the run that nobody killed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crash import evidence
+from crash.rig import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crash.forkserver import ForkServer
+
+KILLED = -9
+TRIES = 10
+"""How often a point is tried that threads may miss by their timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """What a case comes to when nobody kills it, and the points that it passes."""
+
+    outcome: dict[str, object]
+    effects: set[tuple[str, str, str, str]]
+    points: list[str]
+
+
+@dataclass(slots=True)
+class Report:
+    """How many kill points were there, how many were survived, and what was wrong at the others."""
+
+    points: int = 0
+    survived: int = 0
+    connections: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, place: str, findings: list[str]) -> None:
+        """Count one point."""
+        self.points += 1
+        self.survived += not findings
+        self.findings += [f"killed at {place}: {finding}" for finding in findings]
+
+    def __iadd__(self, other: Report) -> Report:
+        self.points += other.points
+        self.survived += other.survived
+        self.connections += other.connections
+        self.findings += other.findings
+        return self
+
+
+class Enumeration:
+    """Runs jobs on fork servers, in folders under one root, and judges what they leave."""
+
+    def __init__(self, servers: list[ForkServer], root: Path) -> None:
+        self._servers = servers
+        self._root = root
+        self._numbers = itertools.count()
+
+    def undisturbed(self, job: Job) -> Undisturbed:
+        """Run a case to its end, writing down each point it passes; check that it leaves nothing to complain of."""
+        folder = self._folder()
+        code = self._servers[0].run(replace(job, folder=str(folder), counting=True))
+        assert code == 0, f"{job} ended with {code}: {_error(folder)}"
+        last = evidence.collect(folder)
+        assert evidence.at_end(last, kills=0, atomic=not job.split) == []
+        points = (folder / "points").read_text().splitlines()
+        assert len(points) == len(set(points))
+        return Undisturbed(_outcome(folder), evidence.effects(last), points)
+
+    def at_each(self, job: Job, truth: Undisturbed, points: Iterable[str] | None = None) -> Report:
+        """Kill the first process at each point; the second sees the case through."""
+        chosen = truth.points if points is None else list(points)
+        return self._spread(chosen, lambda server, point: self._kill_and_resume(server, job, truth, [point]))
+
+    def at_each_while_resuming(self, job: Job, truth: Undisturbed, first: str) -> Report:
+        """Kill the first process at one point, the second at each point it passes; the third sees it through."""
+        folder = self._folder()
+        self._kill(self._servers[0], replace(job, folder=str(folder), kill=first))
+        counted = self._folder(folder)
+        code = self._servers[0].run(replace(job, folder=str(counted), counting=True))
+        assert code == 0, f"resuming after {first} ended with {code}: {_error(counted)}"
+        points = (counted / "points").read_text().splitlines()
+        return self._spread(
+            points, lambda server, point: self._kill_and_resume(server, job, truth, [point], folder)
+        )
+
+    def judge(self, folder: Path, truth: Undisturbed, snapshots: list[evidence.Evidence], job: Job) -> list[str]:
+        """Return what is wrong with a folder whose case was seen through after kills."""
+        last = evidence.collect(folder)
+        findings = [finding for snapshot in snapshots for finding in evidence.at_kill(snapshot)]
+        findings += [finding for snapshot in snapshots for finding in evidence.between(snapshot, last)]
+        findings += evidence.at_end(last, kills=len(snapshots), atomic=not job.split)
+        if _outcome(folder) != truth.outcome:
+            findings.append(f"the outcome is {_outcome(folder)}, undisturbed it is {truth.outcome}")
+        if evidence.effects(last) != truth.effects:
+            findings.append(f"the side effects differ by {evidence.effects(last) ^ truth.effects}")
+        in_force = evidence.pragmas(folder)
+        if len(in_force) <= len(snapshots) or any(found != ["wal", 2] for found in in_force):
+            findings.append(f"journal_mode and synchronous were {in_force}, one pair a process")
+        return findings
+
+    # -- one point ---------------------------------------------------------------------------------------------------
+
+    def _spread(self, points: list[str], visit) -> Report:
+        report = Report()
+        with ThreadPoolExecutor(len(self._servers)) as pool:
+            turns = itertools.cycle(self._servers)
+            visits = [(point, pool.submit(visit, next(turns), point)) for point in points]
+            for point, found in visits:
+                findings, connections = found.result()
+                report.add(point, findings)
+                report.connections += connections
+        return report
+
+    def _kill_and_resume(
+        self, server: ForkServer, job: Job, truth: Undisturbed, kills: list[str], origin: Path | None = None
+    ) -> tuple[list[str], int]:
+        """Kill a process at a point, in a new folder or in a copy; let another see it through, and judge."""
+        for _ in range(TRIES):
+            folder = self._folder(origin)
+            snapshots = [] if origin is None else [evidence.collect(folder)]
+            code = server.run(replace(job, folder=str(folder), kill=kills[0]))
+            if code == 0:  # the threads' timing passed by another way
+                continue
+            if code != KILLED:
+                return [f"the process to be killed ended with {code}: {_error(folder)}"], 0
+            snapshots.append(evidence.collect(folder))
+            code = server.run(replace(job, folder=str(folder)))
+            if code != 0:
+                return [f"the process that resumed ended with {code}: {_error(folder)}"], 0
+            findings = self.judge(folder, truth, snapshots, job)
+            connections = len(evidence.pragmas(folder))
+            if not findings:
+                shutil.rmtree(folder)
+            return findings, connections
+        return [f"the point was not reached in {TRIES} runs"], 0
+
+    def _kill(self, server: ForkServer, job: Job) -> None:
+        code = server.run(job)
+        assert code == KILLED, f"{job} ended with {code}: {_error(Path(job.folder))}"
+
+    def _folder(self, origin: Path | None = None) -> Path:
+        folder = self._root / str(next(self._numbers))
+        if origin is None:
+            folder.mkdir()
+        else:
+            shutil.copytree(origin, folder)
+        return folder
+
+
+def _outcome(folder: Path) -> dict[str, object]:
+    file = folder / "outcome"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _error(folder: Path) -> str:
+    file = folder / "error"
+    return file.read_text() if file.exists() else "no error was written"

@@ -1,0 +1,79 @@
+"""Parts of the engine broken on purpose, to see that the harness finds out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from milepost._journal import Journal
+
+
+def resolve_early(_checkpointer) -> None:
+    """Resolve each future before its outcome is appended; the append happens with the next."""
+    record, closing = Journal.record, Journal.closing
+    late = []
+
+    def behind(journal, entry):
+        entry.done(journal.outcomes)
+        late.append(replace(entry, done=lambda _order: None))
+        while len(late) > 1:
+            record(journal, late.pop(0))
+
+    def caught_up(journal, *records):
+        while late and not journal._appending:
+            record(journal, late.pop(0))
+        return closing(journal, *records)
+
+    Journal.record, Journal.closing = behind, caught_up
+
+
+def forget_records(_checkpointer) -> None:
+    """Execute again what is on record."""
+    Journal.recall = lambda _journal, _parent, _ordinal: None
+
+
+def commit_late(checkpointer) -> None:
+    """Acknowledge each append while its transaction has not begun."""
+    append, read, load = checkpointer._append, checkpointer._read, checkpointer._load_head
+    late = []
+
+    def flush():
+        while late:
+            append(*late.pop(0))
+
+    def behind(*write):
+        flush()
+        late.append(write)
+
+    def caught_up(hook):
+        def hooked(*args):
+            flush()
+            return hook(*args)
+
+        return hooked
+
+    checkpointer._append = behind
+    checkpointer._read, checkpointer._load_head = caught_up(read), caught_up(load)
+
+
+def skip_positions(checkpointer) -> None:
+    """Leave gaps in the journal."""
+    client = checkpointer._client
+    connect = client._connect
+
+    def without_guard():
+        connection = connect()
+        connection.execute(
+            "CREATE TEMP TRIGGER IF NOT EXISTS gap AFTER INSERT ON main.milepost_batches WHEN new.position = 2 "
+            "BEGIN DELETE FROM milepost_batches WHERE thread = new.thread AND position = 1; END"
+        )
+        return connection
+
+    client._connect = without_guard
+
+
+WAYS = {
+    "resolve early": resolve_early,
+    "forget records": forget_records,
+    "commit late": commit_late,
+    "skip positions": skip_positions,
+}

@@ -1,0 +1,59 @@
+"""SIGKILL at every append and around every task body; another process resumes, and nothing recorded runs again."""
+
+from __future__ import annotations
+
+import pytest
+
+from crash.enumeration import Report
+from crash.rig import Job
+from crash.workloads import CASES
+
+pytestmark = pytest.mark.crash
+
+SPLIT = ("sequence", "questions", "side_by_side", "retried", "chat", "elsewhere", "left")
+"""Cases that are run too with journal and head written one after the other, as on a backend that can do no better."""
+RESUMED = {
+    "questions": "append to main of outcome(2): committed",
+    "retried": "append to main of outcome(1.0+): before",
+    "nested": "append to main of outcome(0.0.1): after",
+}
+
+
+def _tell(capsys, tally, kind: str, name: str, report: Report) -> None:
+    tally.setdefault(kind, Report()).__iadd__(report)
+    with capsys.disabled():
+        print(f" [{name}: {report.survived} of {report.points}]", end="", flush=True)
+
+
+def test_the_dry_runs_count_at_least_200_kill_points(enumeration):
+    """The number is counted with the hooks that kill, not chosen."""
+    counted = [point for name in CASES for point in enumeration.undisturbed(Job(case=name, folder="")).points]
+
+    assert len(counted) >= 200
+    for stage in ("before", "uncommitted", "committed", "after"):
+        assert sum(point.startswith("append") and f": {stage}" in point for point in counted) >= 100
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_killed_anywhere_ends_as_if_nobody_had_killed_it(name, enumeration, tally, capsys):
+    job = Job(case=name, folder="")
+    truth = enumeration.undisturbed(job)
+
+    report = enumeration.at_each(job, truth)
+
+    _tell(capsys, tally, "first run", name, report)
+    assert report.findings == []
+    assert report.survived == report.points == len(truth.points)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(name, enumeration, tally, capsys):
+    job = Job(case=name, folder="", split=True)
+    truth = enumeration.undisturbed(job)
+    assert any(point.startswith("head of main") for point in truth.points)
+
+    report = enumeration.at_each(job, truth)
+
+    _tell(capsys, tally, "head apart", name, report)
+    assert report.findings == []
+    assert report.survived == report.points == len(truth.points)
