@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,16 +65,8 @@ def batch(name: str, text: str = "x") -> Batch:
 
 
 def head(thread: str, version: int = 1, **changes: Any) -> Head:
-    made = Head(
-        thread=thread,
-        version=version,
-        status=Status.RUNNING,
-        workflow="w",
-        run=0,
-        nonce=f"n{version}",
-        updated="2030-01-01T00:00:00Z",
-    )
-    return replace(made, **changes)
+    fields = {"status": Status.RUNNING, "workflow": "w", "run": 0, "nonce": f"n{version}", "updated": "now"}
+    return Head(thread=thread, version=version, **(fields | changes))
 
 
 def fill(driver: Checkpointer, thread: str, count: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from crash.enumeration import Enumeration, Report
 from crash.forkserver import serving
 
-SERVERS = 2
+SERVERS = 4
 _tally = pytest.StashKey[dict[str, Report]]()
 
 

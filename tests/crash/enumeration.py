@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crash import evidence
+from crash.forkserver import NOTHING
 from crash.rig import Job
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class Enumeration:
     def __init__(self, servers: list[ForkServer], root: Path) -> None:
         self._servers = servers
         self._root = root
+        self._template = root / "template"
+        self._template.mkdir()
+        assert servers[0].run(Job(case=NOTHING, folder=str(self._template))) == 0
         self._numbers = itertools.count()
 
     def undisturbed(self, job: Job) -> Undisturbed:
@@ -91,7 +95,9 @@ class Enumeration:
             points, lambda server, point: self._kill_and_resume(server, job, truth, [point], folder)
         )
 
-    def judge(self, folder: Path, truth: Undisturbed, snapshots: list[evidence.Evidence], job: Job) -> list[str]:
+    def judge(
+        self, folder: Path, truth: Undisturbed, snapshots: list[evidence.Evidence], job: Job
+    ) -> list[str]:
         """Return what is wrong with a folder whose case was seen through after kills."""
         last = evidence.collect(folder)
         findings = [finding for snapshot in snapshots for finding in evidence.at_kill(snapshot)]
@@ -148,10 +154,11 @@ class Enumeration:
 
     def _folder(self, origin: Path | None = None) -> Path:
         folder = self._root / str(next(self._numbers))
-        if origin is None:
-            folder.mkdir()
-        else:
+        if origin is not None:
             shutil.copytree(origin, folder)
+            return folder
+        folder.mkdir()
+        shutil.copy(self._template / evidence.DATABASE, folder)
         return folder
 
 

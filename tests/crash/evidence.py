@@ -61,13 +61,17 @@ def _read(found: Evidence, database: Path) -> None:
         (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
         if verdict != "ok":
             found.findings.append(f"integrity_check: {verdict}")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
         if not {"milepost_batches", "milepost_heads"} <= tables:
             return
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
             found.findings.append(f"the database's journal mode is {mode}")
-        rows = connection.execute("SELECT thread, position, data FROM milepost_batches ORDER BY thread, position")
+        rows = connection.execute(
+            "SELECT thread, position, data FROM milepost_batches ORDER BY thread, position"
+        )
         for thread, position, data in rows:
             found.batches.setdefault(thread, []).append((position, json.loads(data)))
         for thread, data in connection.execute("SELECT thread, data FROM milepost_heads"):
@@ -148,7 +152,9 @@ def at_end(last: Evidence, *, kills: int, atomic: bool) -> list[str]:
 
 def effects(last: Evidence) -> set[tuple[str, str, str, str]]:
     """Return which side effects there were, but for how often and in which run: kills move a run's id."""
-    return {(event, call[0], call[2], what) for event, call, what, _ in last.ledger if event in {"end", "fail"}}
+    return {
+        (event, call[0], call[2], what) for event, call, what, _ in last.ledger if event in {"end", "fail"}
+    }
 
 
 def pragmas(folder: Path) -> list[list[object]]:

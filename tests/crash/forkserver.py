@@ -5,6 +5,7 @@ As a program it reads jobs from its input, a line of JSON each, and answers each
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -16,10 +17,17 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import concurrent.futures.thread  # noqa: F401 - imported once, before any fork; likewise the next two
+import encodings.ascii  # noqa: F401
+
+import sqlite_utils.migrations  # noqa: F401
+
 import milepost
 from crash import rig, sabotage, workloads
 from crash.rig import Job
 
+NOTHING = ""
+"""The case that only creates the database."""
 TESTS = Path(__file__).resolve().parents[1]
 CHILD_SECONDS = 60
 """How long a child may take before it is ended by an alarm; no child needs a hundredth of it."""
@@ -30,10 +38,13 @@ CHILD_SECONDS = 60
 
 def perform(job: Job) -> None:
     """Carry a job out in this process. A kill does not return."""
-    case = workloads.CASES[job.case]
     here = rig.install(job)
-    rig.watch_queue()
     checkpointer = rig.WatchedCheckpointer(job, here)
+    if job.case == NOTHING:
+        checkpointer.open().close()
+        return
+    case = workloads.CASES[job.case]
+    rig.watch_queue()
     if job.sabotage is not None:
         sabotage.WAYS[job.sabotage](checkpointer)
     engine = milepost.Engine(checkpointer=checkpointer, workers=case.workers)
@@ -62,6 +73,7 @@ def _child(job: Job) -> None:
 
 def serve() -> None:
     """Fork a child for each job read; answer with the code it exited with, or minus the signal that killed it."""
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -75,7 +87,10 @@ def serve() -> None:
 
 def environment() -> dict[str, str]:
     """Return the environment in which a new interpreter finds these modules."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
+    }
 
 
 class ForkServer:

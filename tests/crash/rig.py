@@ -129,6 +129,13 @@ class Rig:
             before = f"{parent}.{order[place - 1]}" if parent else str(order[place - 1])
             self.until(lambda: self.knows((*call[:2], before)), f"{call} waits for call {before}")
 
+    def await_call(self, path: str | None) -> None:
+        """Return when a call of the run that works here is on record."""
+        frame = _context.required("await_call()")
+        if path is not None:
+            call = (frame.thread_id, frame.run_id, path)
+            self.until(lambda: self.knows(call), f"{frame.path} waits for call {path}")
+
     # -- outcomes that are written together --------------------------------------------------------------------------
 
     def gather(self, call: tuple[str, ...], together: int) -> None:
@@ -138,7 +145,9 @@ class Rig:
         if ordinal == "0":
             self.held, self._company = first, together - 1
         else:
-            self.until(lambda: self._holding or self.knows((*call[:2], first)), f"{call} waits to follow {first}")
+            self.until(
+                lambda: self._holding or self.knows((*call[:2], first)), f"{call} waits to follow {first}"
+            )
 
     def queue(self, call: str) -> None:
         """Take note that a call's outcome is in the journal's queue, or already written."""
@@ -293,7 +302,9 @@ class WatchedCheckpointer(SQLiteCheckpointer):
 
     def _read_back(self, connection) -> None:
         """Write down which pragmas are in force on a new connection."""
-        found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        found = [
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        ]
         with (self.rig.folder / "pragmas").open("a") as file:
             file.write(json.dumps(found) + "\n")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from milepost._journal import Journal
+from milepost._struct import replace
 
 
 def resolve_early(_checkpointer) -> None:

@@ -10,11 +10,11 @@ from crash.workloads import CASES
 
 pytestmark = pytest.mark.crash
 
-SPLIT = ("sequence", "questions", "side_by_side", "retried", "chat", "elsewhere", "left")
+SPLIT = ("sequence", "questions", "failing_beside", "replaced", "chat", "elsewhere", "left")
 """Cases that are run too with journal and head written one after the other, as on a backend that can do no better."""
 RESUMED = {
-    "questions": "append to main of outcome(2): committed",
-    "retried": "append to main of outcome(1.0+): before",
+    "questions": "append to main of interrupted: committed",
+    "retried": "append to main of outcome(1.0): before",
     "nested": "append to main of outcome(0.0.1): after",
 }
 
@@ -47,7 +47,9 @@ def test_a_run_killed_anywhere_ends_as_if_nobody_had_killed_it(name, enumeration
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(name, enumeration, tally, capsys):
+def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(
+    name, enumeration, tally, capsys
+):
     job = Job(case=name, folder="", split=True)
     truth = enumeration.undisturbed(job)
     assert any(point.startswith("head of main") for point in truth.points)
@@ -57,3 +59,17 @@ def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(n
     _tell(capsys, tally, "head apart", name, report)
     assert report.findings == []
     assert report.survived == report.points == len(truth.points)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_the_process_that_resumes_may_be_killed_anywhere_too(name, enumeration, tally, capsys):
+    job = Job(case=name, folder="")
+    truth = enumeration.undisturbed(job)
+    assert RESUMED[name] in truth.points
+
+    report = enumeration.at_each_while_resuming(job, truth, RESUMED[name])
+
+    _tell(capsys, tally, "resuming run", name, report)
+    assert report.points >= 15
+    assert report.findings == []
+    assert report.survived == report.points

@@ -45,8 +45,13 @@ def ask(n, name):
     return interrupt({"n": n, "question": name})
 
 
+REVIEWS = {"red": None, "green": "0.0", "nothing": "3.0", "blue": "1.0"}
+"""What is reviewed side by side, and after which call each goes on."""
+
+
 @step(together=4)
 def review(n, name):
+    here().await_call(REVIEWS[name])
     if name == "nothing":
         return "no question"
     first = got(add(n, len(name)))
@@ -126,7 +131,11 @@ def fan_out(n):
     futures = [square(number) for number in range(5)]
     found = {index: got(futures[index]) for index in (4, 1, 0, 3, 2)}
     found[0].append("changed by the body")
-    return {"n": n, "found": [found[index] for index in range(5)], "sum": got(add(sum(map(len, found.values())), n))}
+    return {
+        "n": n,
+        "found": [found[index] for index in range(5)],
+        "sum": got(add(sum(map(len, found.values())), n)),
+    }
 
 
 @entrypoint
@@ -148,12 +157,12 @@ def branch(depth, x):
 
 @entrypoint
 def inner(x):
-    return got(leaf(x)) + got(branch(1, x))
+    return got(leaf(x)) + got(branch(0, x))
 
 
 @entrypoint
 def nested(n):
-    first = got(branch(2, n))
+    first = got(branch(1, n))
     second = inner.invoke(first)
     return {"n": n, "first": first, "second": second, "third": got(leaf(second))}
 
@@ -182,12 +191,23 @@ def questions(n):
     text = got(letter(n))
     title = got(ask(n, "title"))
     send = interrupt({"n": n, "question": "send"})
-    return {"n": n, "draft": draft, "answers": [style, title, send], "size": len(text["text"]), "end": got(add(n, 2))}
+    return {
+        "n": n,
+        "draft": draft,
+        "answers": [style, title, send],
+        "size": len(text["text"]),
+        "end": got(add(n, 2)),
+    }
+
+
+@entrypoint
+def one_question(n):
+    return {"n": n, "answer": interrupt({"n": n, "question": "well?"}), "end": got(add(n, 1))}
 
 
 @entrypoint
 def side_by_side(n):
-    futures = [review(n, name) for name in ("red", "green", "nothing", "blue")]
+    futures = [review(n, name) for name in REVIEWS]
     return {"n": n, "found": [got(future) for future in futures], "end": got(add(n, 1))}
 
 
@@ -362,7 +382,7 @@ CASES = {
         Case(name="questions", workflow=questions),
         Case(name="side_by_side", workflow=side_by_side),
         Case(name="side_by_side_one_by_one", workflow=side_by_side, one_by_one=True),
-        Case(name="replaced", workflow=questions, inputs=(1, 2), replaces=1),
+        Case(name="replaced", workflow=one_question, inputs=(0, 1, 2), replaces=1),
         Case(name="caught", workflow=caught),
         Case(name="retried", workflow=retried),
         Case(name="failing_beside", workflow=failing_beside),

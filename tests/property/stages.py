@@ -5,18 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from milepost import _context, as_completed, entrypoint, interrupt, task
 from milepost.errors import TaskFailed, describe
-from property.programs import FAILURES, VALUES, Call, Transient, Wrapped, is_transient
+from property.programs import FAILURES, VALUES, Call, Fail, Transient, Wrapped, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from milepost.checkpoint import Checkpointer
-    from property.programs import Alter, Ask, Block, Branch, Do, Fail, Fan, Loop, Program, Race
+    from property.programs import Alter, Ask, Block, Branch, Do, Fan, Loop, Program, Race
 
 
 def shape(value: Any) -> Any:
@@ -187,31 +187,41 @@ NOTHING: Any = None
 """The code of a leaf that gives back its arguments."""
 
 
+class Executed(NamedTuple):
+    """An execution of a body or a task. A leaf calls nothing and asks nothing."""
+
+    run: str
+    call: str
+    label: str
+    leaf: bool
+
+
 class Stage:
     """Runs a program on milepost; keeps which calls were executed."""
 
     def __init__(self, program: Program, checkpointer: Checkpointer, world: World) -> None:
         self.program = program
         self.world = world
-        self.executed: list[tuple[str, str, str]] = []
+        self.executed: list[Executed] = []
         self._tasks: dict[str, Any] = {}
 
         def program_workflow(given: dict[str, Any], *, previous: Any = None) -> Any:
             block = self.program.runs[given["run"]]
-            play = self._enter(f"r{given['run']}", (given, previous))
+            play = self._enter(block, f"r{given['run']}", (given, previous))
             play.trace.append(previous)
             value = play.run(block)
             return entrypoint.final(value=value, save=("saved", value)) if self.program.saves else value
 
         self.workflow = entrypoint(checkpointer=checkpointer)(program_workflow)
 
-    def _enter(self, label: str, args: tuple[Any, ...]) -> Play:
+    def _enter(self, block: Block | None, label: str, args: tuple[Any, ...]) -> Play:
         frame = _context.frame()
-        self.executed.append((frame.run_id, frame.path, label))
+        leaf = block is None or all(isinstance(step, Fail) for step in block.steps)
+        self.executed.append(Executed(frame.run_id, frame.path, label, leaf))
         return Play(self, label, args)
 
     def _run(self, code: Code, label: str, *args: Any) -> Any:
-        play = self._enter(label, args)
+        play = self._enter(code.block, label, args)
         if code.block is not None:
             return play.run(code.block)
         threading.Event().wait(crc32(label.encode()) % 3 * 0.0004)

@@ -1,56 +1,50 @@
-"""Whatever the workflow, replaying it from any prefix of its journal gives what running it through gives."""
+"""Whatever the workflow, continuing it from any prefix of its journal gives what running it through gives."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost import Command, Engine, open_checkpointer
-from milepost._fold import RunState, ThreadState
+from milepost import Command, Engine, open_checkpointer, serde
+from milepost._fold import RunState, ThreadState, voided
 from milepost._journal import dereference
-from milepost.checkpoint import Batch, Failed, Interrupted, Observed, Outcome, Retried, Status, Swap
+from milepost.checkpoint import Batch, Failed, Interrupted, Outcome, Retried, Status, Swap
 from milepost.errors import DivergenceError
 from milepost.memory import MemoryCheckpointer
-from property.programs import Block, Change, Program, changes, is_transient, programs
+from property.programs import Change, Program, changes, is_transient, programs
 from property.stages import Paper, Stage, World, answer_to, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from milepost.checkpoint import Checkpointer, Head
 
-EXAMPLES = int(os.environ.get("MILEPOST_TEST_EXAMPLES", "550"))
+ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
+WORKFLOWS = int(ASKED_FOR or "560")
+CHANGED = int(ASKED_FOR or "200")
 MODES = ("1", "2", "8", "replay-always")
 THREAD = "thread"
-STEPS = 200
-EMPTY = Program(runs=(Block(),))
+MOST_CALLS = 200
 
 
-@cache
-def engine(mode: str) -> Engine:
-    return Engine(workers=2) if mode == "replay-always" and False else _engine(mode)
-
-
-def _engine(mode: str) -> Engine:
-    if mode == "replay-always":
-        return Engine(workers=2, replay_always=True)
-    return Engine(workers=int(mode))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _engines() -> Iterator[None]:
-    yield
-    for mode in MODES:
-        engine(mode).close()
-    engine.cache_clear()
+@pytest.fixture(scope="module")
+def engines() -> Iterator[dict[str, Engine]]:
+    made = {
+        mode: Engine(workers=2, replay_always=True)
+        if mode == "replay-always"
+        else Engine(workers=int(mode))
+        for mode in MODES
+    }
+    yield made
+    for engine in made.values():
+        engine.close()
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -58,29 +52,29 @@ def _engines() -> Iterator[None]:
 
 @dataclass
 class Story:
-    """What callers see of a thread: how each run ended, and by run what each of its pauses asked."""
+    """What callers see of a thread: how each run ended, and what each of its pauses asked."""
 
     ends: list[tuple[str, str]] = field(default_factory=list)
     asked: list[list[list[str]]] = field(default_factory=list)
 
 
-def play(stage: Stage, mode: str, first: int = 0, *, resumes: bool = False) -> Story:
-    """Run the program's runs from ``first`` on, to the end; ``resumes``: the first of them is on record already."""
+def tell(stage: Stage, engine: Engine, first: int = 0, *, on_record: bool = False) -> Story:
+    """Run the program's runs from ``first`` on; that one is continued where it is ``on_record``."""
     story = Story()
-    with engine(mode):
+    with engine:
         for number in range(first, len(stage.program.runs)):
-            command: Any = {"run": number, "value": (number, "input")}
+            given = None if on_record else {"run": number, "value": (number, "input")}
             pauses: list[list[str]] = []
-            end = None if not resumes else (None, True)
-            story.ends.append(_play_run(stage, None if end else command, pauses))
+            story.ends.append(_finish(stage, given, pauses))
             story.asked.append(pauses)
-            resumes = False
+            on_record = False
     return story
 
 
-def _play_run(stage: Stage, command: Any, pauses: list[list[str]]) -> tuple[str, str]:
+def _finish(stage: Stage, command: Any, pauses: list[list[str]]) -> tuple[str, str]:
+    """Answer, retry and continue one run until it is over."""
     retries = stage.program.retries
-    for _ in range(STEPS):
+    for _ in range(MOST_CALLS):
         try:
             value = stage.workflow.invoke(command, thread_id=THREAD)
         except DivergenceError:
@@ -92,19 +86,18 @@ def _play_run(stage: Stage, command: Any, pauses: list[list[str]]) -> tuple[str,
                 retries = False
             command = None
             continue
-        if not (type(value) is dict and set(value) == {"__interrupt__"}):
+        if not (type(value) is dict and "__interrupt__" in value):
             return "returned", shape(value)
         pauses.append([shape(question.value) for question in value["__interrupt__"]])
         command = _answers(stage.program, value["__interrupt__"])
-    raise AssertionError(f"no end after {STEPS} steps")
+    raise AssertionError(f"no end after {MOST_CALLS} calls")
 
 
 def _answers(program: Program, questions: list[Any]) -> Command:
-    answers = {question.id: answer_to(question.value) for question in questions}
-    if len(answers) == 1 and program.answers == "all":
-        return Command(resume=next(iter(answers.values())))
-    chosen = list(answers) if program.answers == "all" else [min(answers)]
-    return Command(resume={id_: answers[id_] for id_ in chosen})
+    if len(questions) == 1 and program.answers == "all":
+        return Command(resume=answer_to(questions[0].value))
+    chosen = questions if program.answers == "all" else questions[:1]
+    return Command(resume={question.id: answer_to(question.value) for question in chosen})
 
 
 # -- journals --------------------------------------------------------------------------------------------------------
@@ -112,20 +105,20 @@ def _answers(program: Program, questions: list[Any]) -> Command:
 
 @dataclass
 class Tape:
-    """Keeps, beside a driver, each head that was set and how long the journal was by then."""
+    """Keeps each head that a driver set, and how long the journal was by then."""
 
     heads: list[tuple[int, Head]] = field(default_factory=list)
 
     def watch(self, driver: Checkpointer) -> Checkpointer:
-        append, swap = driver._append, driver._swap_head
+        append, swap_head = driver._append, driver._swap_head
 
-        def watched_append(thread: str, position: int, data: bytes, with_swap: Swap | None) -> None:
-            append(thread, position, data, with_swap)
-            if with_swap is not None:
-                self.heads.append((position + 1, with_swap.head))
+        def watched_append(thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+            append(thread, position, data, swap)
+            if swap is not None:
+                self.heads.append((position + 1, swap.head))
 
         def watched_swap(head: Head, data: bytes, expected: int | None) -> bool:
-            swapped = swap(head, data, expected)
+            swapped = swap_head(head, data, expected)
             if swapped:
                 self.heads.append((driver.tail(THREAD), head))
             return swapped
@@ -134,7 +127,7 @@ class Tape:
         return driver
 
     def head(self, length: int, choice: int) -> Head | None:
-        """Return the head as it was when the journal had this length, an older one, or none."""
+        """Return the head as it was at a length of the journal, or an older one, or none."""
         known = [head for at, head in self.heads if at <= length]
         if not known or choice % 4 == 3:
             return None
@@ -142,28 +135,20 @@ class Tape:
 
 
 @dataclass
-class Record:
-    """A journal, read and folded."""
+class Journal:
+    """A journal as it was read, folded, with the outcomes that count by run and call."""
 
+    pages: list[bytes]
     batches: list[Batch]
     runs: list[RunState]
     state: ThreadState
     outcomes: dict[tuple[int, str], tuple[str, str, str]]
 
-
-def read(driver: Checkpointer) -> Record:
-    """Read a journal; whatever happened, it holds no gap and no record that the rules refuse."""
-    batches = [batch for _, batch in driver.read(THREAD)]
-    assert driver.tail(THREAD) == len(batches)
-    assert len({batch.id for batch in batches}) == len(batches)
-    state, runs = fold(batches)
-    assert state.rejected == []
-    outcomes = {
-        (number, call): (outcome.name, outcome.digest, _what(driver, outcome))
-        for number, run in enumerate(runs)
-        for call, (outcome, _) in run.outcomes.items()
-    }
-    return Record(batches=batches, runs=runs, state=state, outcomes=outcomes)
+    @property
+    def fails(self) -> bool:
+        """Whether anything ever failed."""
+        records = [record for batch in self.batches for record in batch.records]
+        return any(isinstance(r, Failed) or (isinstance(r, Outcome) and r.error) for r in records)
 
 
 def fold(batches: list[Batch]) -> tuple[ThreadState, list[RunState]]:
@@ -175,74 +160,274 @@ def fold(batches: list[Batch]) -> tuple[ThreadState, list[RunState]]:
     return state, runs
 
 
+def read(driver: Checkpointer, start: int = 0) -> Journal:
+    """Read the journal of a thread at rest: no gap, nothing that the rules refuse.
+
+    If anything was written from batch ``start`` on, the head agrees with the journal.
+    """
+    pages = [data for _, data in driver._read(THREAD, 0, 10_000)]
+    batches = [batch for _, batch in driver.read(THREAD)]
+    assert driver.tail(THREAD) == len(batches)
+    assert len({batch.id for batch in batches}) == len(batches)
+    state, runs = fold(batches)
+    assert state.rejected == []
+    if len(batches) > start:
+        head = driver.load_head(THREAD)
+        assert head is not None
+        assert head.owner is None
+        assert (head.status, head.run, head.pending) == (state.status, runs[-1].position, runs[-1].pending)
+    outcomes = {
+        (number, call): (outcome.name, outcome.digest, _what(driver, outcome))
+        for number, run in enumerate(runs)
+        for call, (outcome, _) in run.outcomes.items()
+    }
+    return Journal(pages=pages, batches=batches, runs=runs, state=state, outcomes=outcomes)
+
+
 def _what(driver: Checkpointer, outcome: Outcome) -> str:
     if outcome.result is not None:
-        return dereference(driver, THREAD, outcome.result).text
+        return str(shape(serde.decode(dereference(driver, THREAD, outcome.result).raw, where=outcome.name)))
     if outcome.error is not None:
         return f"{outcome.error.type}: {outcome.error.message}"
     return "cancelled"
 
 
-def check_at_rest(driver: Checkpointer, record: Record) -> None:
-    """A thread that nobody works on has a head that tells what the journal tells."""
-    head = driver.load_head(THREAD)
-    assert head is not None
-    assert (head.status, head.run) == (record.state.status, record.runs[-1].position)
-    assert head.pending == record.runs[-1].pending
-    assert head.owner is None
-
-
-def check_same_outcomes(one: Record, other: Record) -> None:
-    """Equal calls ended equally. What was called may differ only where the body looked at a race, or a run failed."""
+def check_same_outcomes(one: Journal, other: Journal) -> None:
+    """Equal calls ended equally; other calls were made only after a look at a race, or around a failure."""
     for place in one.outcomes.keys() & other.outcomes.keys():
-        (name, digest, what), (other_name, other_digest, other_what) = (
-            one.outcomes[place],
-            other.outcomes[place],
-        )
+        name, digest, what = one.outcomes[place]
+        other_name, other_digest, other_what = other.outcomes[place]
         if name.startswith("after-"):
             assert other_name.startswith("after-")
             continue
-        assert (name, digest) == (other_name, other_digest)
-        assert what == other_what or "cancelled" in (what, other_what)
-    if not fails(one):
+        assert (place, name, digest) == (place, other_name, other_digest)
+        if name != "race-cancel" or "cancelled" not in (what, other_what):
+            assert (place, what) == (place, other_what)
+    if not (one.fails or other.fails):
         assert one.outcomes.keys() == other.outcomes.keys()
 
 
-def fails(record: Record) -> bool:
-    records = [record for batch in record.batches for record in batch.records]
-    return any(isinstance(r, Failed) or (isinstance(r, Outcome) and r.error is not None) for r in records)
-
-
-def check_executed_once(stage: Stage, record: Record) -> None:
-    """In runs that nothing cut off, a leaf executes once for each time that its outcome was recorded."""
-    recorded = Counter(
-        (run, r.call)
-        for run, batch in _with_runs(record)
-        for r in batch.records
-        if isinstance(r, Outcome) and not r.cancelled
-    )
-    executed = Counter((run, path) for run, path, _ in stage.executed)
-    for place, times in recorded.items():
-        assert executed[place] >= times
-    leaves = {(run, path) for run, path, label in stage.executed if _is_leaf(stage.program, label)}
-    for place in leaves & recorded.keys():
+def check_executed_as_recorded(stage: Stage, journal: Journal, start: int = 0) -> None:
+    """From batch ``start`` on, which nothing cut off, leaves executed once for each outcome that was recorded."""
+    recorded: Counter[tuple[str, str]] = Counter()
+    starts = [run.position for run in journal.runs]
+    for position, batch in enumerate(journal.batches):
+        run = journal.runs[sum(at <= position for at in starts) - 1]
+        if position >= start:
+            recorded.update(
+                (run.id, record.call)
+                for record in batch.records
+                if isinstance(record, Outcome) and not record.cancelled
+            )
+    executed = Counter((done.run, done.call) for done in stage.executed)
+    assert recorded <= executed
+    for place in {(done.run, done.call) for done in stage.executed if done.leaf and done.call}:
         assert executed[place] == recorded[place]
 
 
-def _with_runs(record: Record) -> Iterator[tuple[str, Batch]]:
-    run = iter([*record.runs, None])
-    now = following = next(run)
-    for position, batch in enumerate(record.batches):
-        if following is not None and position == following.position:
-            now, following = following, next(run)
-        yield now.id if now is not None else "", batch
+def check_questions(story: Story, direct: Story, journal: list[Batch], first: int) -> None:
+    """From the end of this journal on, the same questions are asked in the same order."""
+    state, runs = fold(journal)
+    shown = 0
+    if runs:
+        records = [record for batch in journal[runs[-1].position :] for record in batch.records]
+        shown = sum(isinstance(record, Interrupted) for record in records)
+        shown -= state.status is Status.INTERRUPTED
+    expected = direct.asked[first:]
+    assert story.asked == [expected[0][shown:], *expected[1:]]
 
 
-def _is_leaf(program: Program, label: str) -> bool:
-    site = label.rpartition("/")[2].partition("@")[0]
-    return site in _leaves(program)
+# -- continuing from a prefix ----------------------------------------------------------------------------------------
 
 
-@cache
-def _leaves(program_text: Any) -> frozenset[str]:
-    raise NotImplementedError
+@dataclass
+class Direct:
+    """A program, run through on a backend of its own."""
+
+    program: Program
+    story: Story
+    journal: Journal
+    tape: Tape
+    executed: list[Any]
+
+    @classmethod
+    def run(cls, program: Program, engine: Engine, driver: Checkpointer) -> Direct:
+        tape = Tape()
+        stage = Stage(program, tape.watch(driver), World())
+        story = tell(stage, engine)
+        journal = read(driver)
+        check_executed_as_recorded(stage, journal)
+        return cls(program, story, journal, tape, stage.executed)
+
+    def copy(self, length: int, driver: Checkpointer, choice: int) -> None:
+        """Put a prefix of the journal into an empty backend, with a head that matches it, an older one, or none."""
+        for position, data in enumerate(self.journal.pages[:length]):
+            driver._append(THREAD, position, data, None)
+        head = self.tape.head(length, choice)
+        if head is not None:
+            assert driver.swap_head(Swap(head=head, expected=None))
+
+
+def check_prefix(direct: Direct, length: int, engine: Engine, driver: Checkpointer, choice: int) -> None:
+    prefix = direct.journal.batches[:length]
+    state, runs = fold(prefix)
+    direct.copy(length, driver, choice)
+    calm = choice % 5 == 4
+    stage = Stage(direct.program, driver, World(calm=calm))
+    first = max(len(runs) - 1, 0)
+    story = tell(stage, engine, first, on_record=bool(runs))
+    assert story.ends == direct.story.ends[first:]
+    journal = read(driver, length)
+    if not calm:  # where a failure does not happen again, a call may end otherwise, and a question come earlier
+        check_questions(story, direct.story, prefix, first)
+        check_same_outcomes(direct.journal, journal)
+    check_executed_as_recorded(stage, journal, length)
+    if state.run is not None:
+        later = [record for batch in journal.batches[length:] for record in batch.records]
+        tried_again = {call for record in later if isinstance(record, Retried) for call in record.voids}
+        executed = {done.call for done in stage.executed if done.run == state.run.id}
+        assert not executed & (state.run.outcomes.keys() - tried_again)
+
+
+class Tally:
+    """Counts what was generated."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.seen: set[str] = set()
+
+    def count(self, direct: Direct) -> int:
+        journal = direct.journal
+        self.seen.add(repr(direct.program))
+        self.kinds["nested"] += any("." in call for _, call in journal.outcomes)
+        self.kinds["failing"] += journal.fails
+        self.kinds["interrupting"] += any(direct.story.asked)
+        self.kinds["racing"] += any(name.startswith("after-") for name, _, _ in journal.outcomes.values())
+        self.kinds["with several runs"] += len(direct.program.runs) > 1
+        return len(self.seen)
+
+    def shares(self) -> str:
+        return ", ".join(f"{kind} {count / len(self.seen):.0%}" for kind, count in self.kinds.items())
+
+
+def test_continuing_from_every_prefix_equals_the_direct_run(
+    engines: dict[str, Engine], tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    tally, prefixes = Tally(), 0
+    files = iter(range(10**9))
+
+    def fresh(number: int) -> Checkpointer:
+        if number % 12 == 0:
+            sqlite.delete(THREAD)
+            return sqlite
+        return MemoryCheckpointer(atomic_head=number % 2 == 0)
+
+    @settings(max_examples=WORKFLOWS, report_multiple_bugs=False)
+    @given(programs())
+    def check(program: Program) -> None:
+        nonlocal prefixes
+        number = next(files)
+        expected = Paper().runs(program)
+        runs = {}
+        for mode in MODES:
+            driver = fresh(number)
+            runs[mode] = Direct.run(program, engines[mode], driver)
+            driver.__dict__.pop("_append"), driver.__dict__.pop("_swap_head")
+            assert runs[mode].story.ends == expected
+            assert runs[mode].story == runs[MODES[0]].story
+            check_same_outcomes(runs[mode].journal, runs[MODES[0]].journal)
+        direct = runs[MODES[number % len(MODES)]]
+        tally.count(direct)
+        for length in range(len(direct.journal.batches) + 1):
+            choice = number + length
+            engine = engines[MODES[choice // 4 % len(MODES)]]
+            check_prefix(direct, length, engine, fresh(number), choice)
+            prefixes += 1
+
+    with open_checkpointer(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") as sqlite:
+        check()
+    report(f"{len(tally.seen)} workflows continued from {prefixes} prefixes: {tally.shares()}")
+    if WORKFLOWS >= 500:
+        assert len(tally.seen) >= 500
+    assert all(tally.kinds[kind] * 10 >= len(tally.seen) for kind in ("nested", "failing", "interrupting"))
+
+
+# -- changed programs ------------------------------------------------------------------------------------------------
+
+
+def _live_prefixes(direct: Direct, change: Change) -> list[tuple[int, str]]:
+    """Return the prefixes that hold the outcome of the changed call while its caller has yet to run again."""
+    calls = {
+        (done.run, done.call)
+        for done in direct.executed
+        if done.label.rpartition("/")[2] == change.site and "@" not in done.label
+    }
+    found = []
+    for run_id, call in calls:
+        for length in range(1, len(direct.journal.batches) + 1):
+            state, _ = fold(direct.journal.batches[:length])
+            run = state.run
+            if run is None or run.id != run_id or run.status is Status.DONE or call not in run.outcomes:
+                continue
+            if any(call.startswith(f"{other}.") for other in run.outcomes):
+                continue
+            if run.failed is not None and call in voided(run, run.failed.caused_by):
+                continue
+            found.append((length, call))
+    return found
+
+
+def check_change(direct: Direct, change: Change, length: int, call: str, engine: Engine) -> bool:
+    """Continue a changed program from a prefix, then restore it; return whether the change was found."""
+    driver = MemoryCheckpointer()
+    direct.copy(length, driver, 0)
+    _, runs = fold(direct.journal.batches[:length])
+    first = len(runs) - 1
+    found = False
+    try:
+        story = tell(Stage(change.program, driver, World()), engine, first, on_record=True)
+    except DivergenceError as error:
+        found = True
+        assert error.call == call
+        assert error.recorded is not None
+        assert error.recorded in str(error)
+    else:
+        assert story.ends[0] == direct.story.ends[first]
+        assert story.ends[0][0] == "raised"
+        return found
+    journal = read(driver)
+    assert journal.state.status is Status.FAILED
+    restored = Stage(direct.program, driver, World())
+    story = tell(restored, engine, first, on_record=True)
+    assert story.ends == direct.story.ends[first:]
+    check_questions(story, direct.story, journal.batches, first)
+    return found
+
+
+def test_a_changed_call_is_found_and_the_restored_program_continues(
+    engines: dict[str, Engine], report: Callable[[str], None]
+) -> None:
+    found: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+
+    @settings(max_examples=CHANGED, report_multiple_bugs=False)
+    @given(programs(), st.integers(0, 999), st.sampled_from(MODES))
+    def check(program: Program, start: int, mode: str) -> None:
+        every = list(changes(program))
+        if not every:
+            return
+        direct = Direct.run(program, engines[mode], MemoryCheckpointer())
+        for place in range(start, start + min(len(every), 6)):
+            change = every[place % len(every)]
+            live = _live_prefixes(direct, change)
+            for length, call in live[:1] + live[1:][-1:]:
+                if check_change(direct, change, length, call, engines[mode]):
+                    found[change.kind] += 1
+                else:
+                    missed[change.kind] += 1
+
+    check()
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
+    report(f"{found.total()} continuations of changed workflows stopped ({kinds}); {missed.total()} failed first")
+    assert set(found) == {"renamed", "re-argued", "removed", "inserted", "reordered"}
+    assert found.total() >= 20 * missed.total()

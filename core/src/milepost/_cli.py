@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from milepost.drivers import installed_drivers
@@ -58,10 +57,8 @@ def _version() -> str:
 
 def _drivers(*, as_json: bool) -> None:
     rows = installed_drivers()
-    if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))  # noqa: T201
-        return
-    print(_table(rows))  # noqa: T201
+    fields = [{name: getattr(row, name) for name in row.__struct_fields__} for row in rows]
+    print(json.dumps(fields, indent=2) if as_json else _table(rows))  # noqa: T201 - a command line prints
 
 
 def _table(rows: Sequence[InstalledDriver]) -> str:

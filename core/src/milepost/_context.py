@@ -6,6 +6,7 @@ of its own, so a web framework's request does not leak into a worker thread.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -101,6 +102,15 @@ def enter_engine(engine: Any) -> None:
 def leave_engine() -> None:
     """Go back to the engine that was current before."""
     _engines.set(_engines.get()[:-1])
+
+
+def _leave() -> None:
+    """A forked child is in no frame: the run goes on in its parent, and what the child calls is its own."""
+    _frame.set(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)
 
 
 class _Depth(threading.local):

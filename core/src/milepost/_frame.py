@@ -80,7 +80,7 @@ class Execution(Protocol):
         """Count a custom event of a frame; return whether it is new."""
 
     def ended(self, path: str) -> None:
-        """Forget the counts of a frame whose outcome is recorded."""
+        """Forget the counts of a frame whose outcome is recorded, and what its calls asked."""
 
     def delivered(self, error: BaseException, call: str) -> None:
         """Remember which call an exception came from."""

@@ -177,6 +177,7 @@ class TaskFuture(Future[T], Generic[T]):
         call = self._call
         if call is not None and call.claim():
             call.cancel()
+            self._block(None)
         return super().cancelled()
 
     def _observe(self, what: str, live: Callable[[], bool]) -> bool:

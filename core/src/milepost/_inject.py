@@ -6,13 +6,13 @@ By name, as LangGraph does; but the annotation is resolved, not compared as text
 
 from __future__ import annotations
 
-import inspect
 import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable, Mapping
 
 NAMES: Final = ("config", "previous", "store", "writer")
@@ -39,6 +39,7 @@ class StreamWriter(typing.Protocol):
 def unwrap(function: Any) -> Any:
     """Return the function or method behind a partial or a callable object, for its signature and annotations."""
     import functools
+    import inspect
 
     while isinstance(function, functools.partial):
         function = function.func
@@ -49,6 +50,8 @@ def unwrap(function: Any) -> Any:
 
 def hints(function: Any) -> dict[str, Any]:
     """Return the resolved annotations of a function; one that cannot be resolved is left out, not an error."""
+    import inspect
+
     target = inspect.unwrap(unwrap(function))
     annotations = getattr(target, "__annotations__", None) or {}
     scope = getattr(sys.modules.get(getattr(target, "__module__", "")), "__dict__", {})
@@ -97,7 +100,7 @@ def wanted(
 def _fits(
     parameter: inspect.Parameter, name: str, resolved: Mapping[str, Any], kinds: tuple[Any, ...]
 ) -> bool:
-    if parameter.annotation is inspect.Parameter.empty:
+    if parameter.annotation is parameter.empty:
         return True
     if name not in resolved:  # an annotation only a type checker can see: the name decides
         return True
@@ -117,6 +120,8 @@ def _is_kind(annotation: Any, kinds: tuple[Any, ...]) -> bool:
     origin = typing.get_origin(annotation) or annotation
     if annotation is Any or origin in kinds:
         return True
+    import inspect
+
     # An ABC among the kinds (Store) also stands for its subclasses; a dict or a protocol for itself alone.
     bases = tuple(kind for kind in kinds if inspect.isabstract(kind))
     return isinstance(origin, type) and issubclass(origin, bases)
@@ -124,13 +129,15 @@ def _is_kind(annotation: Any, kinds: tuple[Any, ...]) -> bool:
 
 def is_optional(parameter: inspect.Parameter, resolved: Mapping[str, Any]) -> bool:
     """Tell whether a parameter can do without a value: it has a default, or None is among its types."""
-    if parameter.default is not inspect.Parameter.empty:
+    if parameter.default is not parameter.empty:
         return True
     return type(None) in _options(resolved.get(parameter.name)) or resolved.get(parameter.name, 0) is None
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Return a callable's signature; an empty one where the interpreter has none (some builtins)."""
+    import inspect
+
     try:
         return inspect.signature(function)
     except (ValueError, TypeError):

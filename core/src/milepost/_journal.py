@@ -59,6 +59,7 @@ class Journal:
         self._idle = threading.Condition(self._lock)
         self._queue: deque[Entry] = deque()
         self._seen: list[Observed] = []
+        self._sent = 0  # how many of them the append in flight takes along
         self._flying: list[Entry] = []
         self._appending = False
         self._broken: Exception | None = None
@@ -99,7 +100,7 @@ class Journal:
     def observe(self, seen: Observed) -> None:
         """Keep an observation; it is written before any later record, so no write of its own is needed."""
         with self._lock:
-            last = self._seen[-1] if self._seen else None
+            last = self._seen[-1] if len(self._seen) > self._sent else None
             following = last is not None and last.number + last.times == seen.number
             if last is not None and following and replace(last, number=seen.number, times=1) == seen:
                 self._seen[-1] = replace(last, times=last.times + 1)
@@ -160,6 +161,7 @@ class Journal:
             if os.getpid() != self._process:
                 raise self._lost("was forked while it ran: only the parent process runs it on")
             self._batches += 1
+            self._sent = len(self._seen)
             batch = Batch(id=f"{self.session}-{self._batches}", records=(*self._seen, *records))
             return self.position, batch
 
@@ -169,6 +171,7 @@ class Journal:
             self.position += 1
             written = [record for record in batch.records if isinstance(record, Observed)]
             self._seen = self._seen[len(written) :]
+            self._sent = 0
 
     def flush(self) -> None:
         """Write the observations that no record has taken along yet."""

@@ -56,8 +56,11 @@ class Holding:
         with self._lock:
             if self._over or self.lost or self._clock.monotonic() - self._renewed < lease / 3:
                 return
-            swap = self._next()
             try:
+                self._look_if_unsure()
+                if self.lost:
+                    return
+                swap = self._next()
                 kept = self.checkpointer.swap_head(swap)
                 head = swap.head if kept else self.checkpointer.load_head(self.thread)
             except StorageError as error:

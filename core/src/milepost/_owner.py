@@ -13,6 +13,7 @@ from milepost import _ids
 from milepost.checkpoint import Owner
 from milepost.fork import PerProcess
 
+_PROC = "/proc"
 _STARTED = 19  # where a process's start stands in its `stat`, counted from its state
 
 
@@ -80,7 +81,7 @@ def _boot() -> str:
     """Name this boot of this kernel and the process-id namespace; empty where the system does not tell."""
     try:
         boot = _proc("sys/kernel/random/boot_id").strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - a namespace link names no file
+        return f"{boot}/{os.readlink(f'{_PROC}/self/ns/pid')}"  # noqa: PTH115 - a namespace link names no file
     except OSError:
         return ""
 
@@ -117,5 +118,5 @@ def _stat(pid: int) -> list[str]:
 
 
 def _proc(name: str) -> str:
-    with open(f"/proc/{name}", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib is slow to import
+    with open(f"{_PROC}/{name}", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib is slow to import
         return file.read()

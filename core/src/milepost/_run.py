@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from milepost.events import Event
     from milepost.store import Store
 
-serde.register("interrupt", Interrupt)  # a run on another thread may answer a call with what it asks
+# A run on another thread may answer a call with what it asks.
+serde.register(
+    "interrupt", Interrupt, encode=lambda asked: [asked.value, asked.id], decode=lambda kept: Interrupt(*kept)
+)
 
 
 class Final:
@@ -172,9 +175,12 @@ class Execution:
             return count > self._shown.get(path, 0)
 
     def ended(self, path: str) -> None:
-        """Forget the counts of a frame that never runs again."""
+        """Forget the counts of a frame that never runs again, and what its calls asked: nobody waits for that."""
         with self._lock:
             self._written.pop(path, None)
+            for question in list(self._asked.values()):
+                if question.call.startswith(f"{path}."):
+                    del self._asked[question.id]
 
     def delivered(self, error: BaseException, call: str) -> None:
         """Remember that an exception came from a call."""
@@ -227,7 +233,7 @@ class Execution:
             except Exception as error:  # noqa: BLE001 - a value that cannot be read fails the run, which can be retried
                 return Ended(error=error)
             ended = self._run_body(given)
-            if not isinstance(ended.signal, Restart):
+            if not isinstance(ended.signal, Restart) and not isinstance(self._signal, Restart):
                 return ended
             self._start_over()
 

@@ -1,15 +1,12 @@
 """Frozen keyword-only records that cost nothing to define.  (layer 1)
 
-A dataclass compiles six methods when its class is made: half a millisecond each, thirty for the records of this package
-at every import. These share their methods. Values that users hold (Interrupt, StateSnapshot, …) are dataclasses.
+A dataclass compiles six methods when its class is made: half a millisecond each, and fifty records made up half of what
+``import milepost`` cost. These share their methods.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 _set = object.__setattr__
 
@@ -32,7 +29,7 @@ class Struct(metaclass=_StructType):
     """The base of all records: annotate the fields, give defaults that nobody changes."""
 
     __struct_fields__: ClassVar[tuple[str, ...]]
-    __struct_defaults__: ClassVar[Mapping[str, Any]]
+    __struct_defaults__: ClassVar[dict[str, Any]]
 
     def __init__(self, **given: Any) -> None:
         values = {**self.__struct_defaults__, **given}

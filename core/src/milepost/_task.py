@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -34,6 +33,8 @@ def step_of(function: Any, *, name: str | None, kind: str) -> Step:
     Raises:
         InvalidDefinition: it cannot be called, or is a generator or coroutine function.
     """
+    import inspect
+
     if not callable(function):
         raise InvalidDefinition(f"@{kind} needs a function, not {function!r}")
     plain = _inject.unwrap(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
@@ -20,6 +19,7 @@ from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from milepost._engine import Engine
@@ -380,8 +380,8 @@ def _with_thread(
 
 def _check_parameters(where: str, signature: inspect.Signature, injected: Mapping[str, Any]) -> None:
     parameters = list(signature.parameters.values())
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not parameters or parameters[0].kind not in positional:
+    first = parameters[0] if parameters else None
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         raise InvalidDefinition(
             f"{where} must take one positional argument, the input: def {where.rpartition('.')[2]}(input): …; use "
             f"a dict for several values"

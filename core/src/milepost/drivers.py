@@ -6,10 +6,10 @@ before what is installed. Two packages that offer one scheme are an error, never
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from milepost._struct import Struct
 from milepost.checkpoint import Checkpointer
 from milepost.errors import DriverBroken, DriverConflict, DriverNotFound, describe
 from milepost.store import Store
@@ -40,8 +40,7 @@ _registered: dict[tuple[str, str], type[Any]] = {}
 _loaded: dict[tuple[str, str], type[Any]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class InstalledDriver:
+class InstalledDriver(Struct):
     """A driver that could be opened: who offers it, and the class it names. Not imported yet."""
 
     kind: Kind
@@ -94,7 +93,7 @@ def installed_drivers() -> list[InstalledDriver]:
             found.add(_own_row(kind, scheme, "milepost", f"{module}:{name}"))
     for (kind, scheme), cls in _registered.items():
         found.add(_own_row(kind, scheme, "(registered)", f"{cls.__module__}:{cls.__qualname__}"))
-    return sorted(found)
+    return sorted(found, key=lambda row: (row.kind, row.scheme, row.distribution, row.version, row.target))
 
 
 def _open(kind: Kind, url: object) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from milepost._struct import Struct
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, InvalidURL, PositionTaken, StorageError
 from milepost.fork import PerProcess
@@ -49,13 +49,11 @@ _journals: Final[dict[str, _Journals]] = {}
 _items: Final[dict[str, _Items]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CheckpointerOptions:
+class _CheckpointerOptions(Struct):
     atomic_head: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StoreOptions:
+class _StoreOptions(Struct):
     pass
 
 
@@ -170,12 +168,12 @@ class MemoryStore(Store):
             return self._data.items.get((namespace, key))
 
     def _put(self, namespace: Namespace, key: str, data: bytes, now: datetime) -> None:
-        item = StoredItem(namespace=namespace, key=key, data=data, created_at=now, updated_at=now)
         with self._data.lock.get():
             old = self._data.items.get((namespace, key))
-            if old is not None:
-                item = replace(item, created_at=old.created_at)
-            self._data.items[namespace, key] = item
+            created = now if old is None else old.created_at
+            self._data.items[namespace, key] = StoredItem(
+                namespace=namespace, key=key, data=data, created_at=created, updated_at=now
+            )
 
     def _delete(self, namespace: Namespace, key: str) -> None:
         with self._data.lock.get():

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from milepost import _ids
+from milepost._struct import Struct
 from milepost.errors import InvalidCommand
 
 INTERRUPT: Final = "__interrupt__"
 """The key under which ``invoke`` and ``stream`` report pending questions (LangGraph's name)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(Struct):
     """A question that a run asks: ``value`` is what ``interrupt()`` was given, ``id`` addresses the answer.
 
     The id is the same each time the body re-runs.
@@ -21,6 +20,9 @@ class Interrupt:
 
     value: Any
     id: str
+
+    def __init__(self, value: Any, id: str) -> None:  # noqa: A002 - LangGraph's name
+        super().__init__(value=value, id=id)
 
 
 class _Missing:
@@ -33,8 +35,7 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct):
     """An answer to what a run asks.
 
     ``Command(resume=value)`` answers the only pending question. ``Command(resume={id: value, …})`` answers by id: a
@@ -45,11 +46,12 @@ class Command:
         InvalidCommand: ``resume`` is missing.
     """
 
-    resume: Any = MISSING
+    resume: Any
 
-    def __post_init__(self) -> None:
-        if self.resume is MISSING:
+    def __init__(self, *, resume: Any = MISSING) -> None:
+        if resume is MISSING:
             raise InvalidCommand("Command() says nothing: write Command(resume=…)")
+        super().__init__(resume=resume)
 
     @property
     def by_id(self) -> dict[str, Any] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from milepost._struct import Struct
 
 if TYPE_CHECKING:
     from milepost._fold import RunState
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from milepost.question import Interrupt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskState:
+class TaskState(Struct):
     """A call of the run that has an outcome, or asks a question.
 
     ``id`` is the call's place (``"0"``, ``"1.2"``), ``status`` one of ``done``, ``failed``, ``cancelled``,
@@ -29,8 +29,7 @@ class TaskState:
     interrupts: tuple[Interrupt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateSnapshot:
+class StateSnapshot(Struct):
     """What is on record for a thread (the name and most fields are LangGraph's).
 
     ``values`` is the last result returned on the thread, None before the first. ``next`` holds the workflow's name
@@ -47,7 +46,6 @@ class StateSnapshot:
     interrupts: tuple[Interrupt, ...] = ()
     error: str | None = None
     owner: Owner | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:

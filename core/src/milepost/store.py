@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from milepost import serde
 from milepost._clock import SystemClock
+from milepost._struct import Struct
 from milepost.errors import Closed, InvalidItem
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ Namespace: TypeAlias = tuple[str, ...]
 _PAGE: Final = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct):
     """What a store keeps under a namespace and a key. ``value`` is the reader's own copy; times are UTC."""
 
     namespace: Namespace
@@ -41,8 +40,7 @@ class Item:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredItem:
+class StoredItem(Struct):
     """An item as a driver keeps it: ``data`` is ASCII JSON."""
 
     namespace: Namespace

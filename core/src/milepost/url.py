@@ -8,9 +8,9 @@ hosts keep their ports.
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_origin
 
+from milepost._struct import Struct
 from milepost.errors import InvalidURL
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class URL:
+class URL(Struct):
     """A driver's address.
 
     ``netloc`` and ``path`` are as written (see :func:`unquote`); ``query`` holds names and values
@@ -87,7 +86,7 @@ class URL:
         from typing import get_type_hints
 
         hints = get_type_hints(cls)
-        names = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+        names = _optional(cls)
         values: dict[str, Any] = {}
         for name, text in self.query:
             if name not in names:
@@ -99,8 +98,8 @@ class URL:
             except ValueError as error:
                 shown = _MASK if _SECRET.search(name) else text
                 raise InvalidURL(f"{str(self)!r}: option {name}={shown!r} is not {error}") from None
-        for name, field in names.items():
-            if name not in values and field.default is MISSING and field.default_factory is MISSING:
+        for name, optional in names.items():
+            if name not in values and not optional:
                 raise InvalidURL(f"{str(self)!r}: option {name!r} is missing")
         return cls(**values)
 
@@ -109,6 +108,15 @@ class URL:
 
     def __repr__(self) -> str:
         return f"URL({str(self)!r})"
+
+
+def _optional(cls: Any) -> dict[str, bool]:
+    """Return the names of a class's fields, and whether each has a default."""
+    if issubclass(cls, Struct):
+        return {name: name in cls.__struct_defaults__ for name in cls.__struct_fields__}
+    from dataclasses import MISSING, fields
+
+    return {f.name: f.default is not MISSING or f.default_factory is not MISSING for f in fields(cls)}
 
 
 def unquote(text: str) -> str:

@@ -122,12 +122,12 @@ for position in range(100_000):
     driver.append("t", position, batch(f"{name}-{position}"))
     print(position, flush=True)
 """
-    process = start(program, tmp_path / "runs.db")
-    assert process.stdout is not None
-    told = [process.stdout.readline() for _ in range(after)]
-    process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    acknowledged = len(told) + len([line for line in rest.splitlines(keepends=True) if line.endswith("\n")])
+    with start(program, tmp_path / "runs.db") as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(after)]
+        process.send_signal(signal.SIGKILL)
+        told += process.stdout.readlines()
+    acknowledged = sum(line.endswith("\n") for line in told)
     found = ids(tmp_path / "runs.db", "t")
     assert found == [f"p-{position}" for position in range(len(found))]
     assert acknowledged <= len(found) <= acknowledged + 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
+from milepost._struct import Struct
 from milepost.errors import describe
 from milepost.serde._read import Reader
 from milepost.serde._write import Writer
@@ -33,8 +33,7 @@ _NOT_KEPT: Final = frozenset(
 """What is no state, or (``AttributeError.obj``) a live object that only serves to suggest spellings."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureFacts:
+class FailureFacts(Struct):
     """What is recorded of an exception.
 
     ``type`` is its class as ``module.qualname`` (``qualname`` for built-ins), ``message`` its text,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import binascii
 import re
 import sys
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from milepost._struct import Struct
 from milepost.serde._unfit import Refused
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*\Z")
 _PAIR: Final = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Struct):
     """How values of one exact type are kept: ``encode`` gives what the codec can hold, ``decode`` takes it back.
 
     ``module`` and ``name`` say where the type lives; they are constants of this file, never read from data.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import threading
 import typing
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from milepost._struct import Struct
 from milepost.errors import InvalidCodec
 from milepost.serde import _forms, _records
 
@@ -37,8 +37,7 @@ _RESERVED: Final = frozenset({*_forms.BY_TAG, *_CONTAINERS, *_records.KINDS, "pi
 # -- the registry ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct):
     """A registered class. Without functions, its kind takes it apart."""
 
     tag: str

@@ -1,0 +1,390 @@
+"""The rules of the journal: which record is legal where, and that every reader comes to the same state."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from milepost._claim import Continue, Resume, Settled, Start, decide, last_finished, read_thread
+from milepost._fold import RunState, ThreadState, voided
+from milepost.checkpoint import (
+    Abandoned,
+    Batch,
+    Claimed,
+    Failed,
+    Failure,
+    Finished,
+    Head,
+    Interrupted,
+    Observed,
+    Outcome,
+    Owner,
+    Question,
+    Resumed,
+    Retried,
+    Started,
+    Status,
+    Value,
+)
+from milepost.errors import MilepostError
+from milepost.memory import MemoryCheckpointer
+from milepost.question import Command
+
+NULL = Value(text="null")
+RUN = "run-1"
+
+
+def owner(session="a"):
+    return Owner(host="h", boot="b", pid=1, started=1, session=session)
+
+
+def started(run=RUN, session="a", previous=None):
+    return Started(run=run, workflow="wf", at="now", owner=owner(session), input=NULL, previous=previous)
+
+
+def claimed(session="a"):
+    return Claimed(at="now", owner=owner(session))
+
+
+def outcome(call="0", error=None, caused_by=()):
+    result = NULL if error is None else None
+    return Outcome(
+        call=call,
+        name="work",
+        digest="d",
+        shows="",
+        began="b",
+        ended="e",
+        result=result,
+        error=error,
+        caused_by=caused_by,
+    )
+
+
+def observed(frame="", number=0, made=0, times=1):
+    return Observed(frame=frame, number=number, made=made, what="done", call="0", answer=True, times=times)
+
+
+def question(name="q"):
+    return Question(id=name, call="0", value=NULL, digest="d")
+
+
+def interrupted(*names, written=None):
+    return Interrupted(at="now", questions=tuple(map(question, names or ("q",))), written=written or {})
+
+
+def resumed(session="a", **answers):
+    return Resumed(at="now", owner=owner(session), answers=answers or {"q": NULL})
+
+
+FAILURE = Failure(type="ValueError", message="no", rebuilds=False)
+
+
+def failed(*caused_by):
+    return Failed(at="now", error=FAILURE, caused_by=caused_by)
+
+
+def retried(*voids, session="a"):
+    return Retried(at="now", owner=owner(session), voids=voids)
+
+
+def finished(run=RUN):
+    return Finished(run=run, at="now", result=NULL)
+
+
+def abandoned(run=RUN):
+    return Abandoned(at="now", run=run)
+
+
+def folded(*batches):
+    """Fold batches, each a session and its records; a lone record is a batch of session ``a``."""
+    state = ThreadState(thread="t")
+    for position, batch in enumerate(batches):
+        session, *records = batch if isinstance(batch, tuple) else ("a", batch)
+        state.apply(position, Batch(id=f"{session}-{position}", records=tuple(records)))
+    return state
+
+
+def data(state):
+    """Return all that a state says, except what it rejected; dicts with their order, which replay follows."""
+    run = state.run and {
+        name: list(value.items()) if isinstance(value := getattr(state.run, name), dict) else value
+        for name in RunState.__slots__
+    }
+    return {"thread": state.thread, "tail": state.tail, "owner": state.owner, "finished": state.finished, "run": run}
+
+
+def reasons(state):
+    return [reason for _, reason in state.rejected]
+
+
+# -- one record after another ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_journal_is_a_thread_that_nobody_started():
+    state = folded()
+    assert (state.status, state.tail, state.owner, state.run) == (None, 0, None, None)
+
+
+def test_a_whole_run_is_legal_in_order():
+    state = folded(
+        started(),
+        outcome("0"),
+        interrupted("q", written={"": 2}),
+        ("b", resumed("b")),
+        ("b", outcome("1")),
+        ("b", finished()),
+    )
+    assert state.rejected == []
+    assert (state.status, state.tail, state.finished, state.owner) == (Status.DONE, 6, 5, owner("b"))
+    assert list(state.run.outcomes) == ["0", "1"]
+    assert (state.run.answers, state.run.pending, state.run.written) == ({"q": NULL}, (), {"": 2})
+
+
+STATES = {
+    "unknown": (),
+    "running": (started(),),
+    "interrupted": (started(), interrupted()),
+    "failed": (started(), failed()),
+    "done": (started(), finished()),
+    "abandoned": (started(), interrupted(), abandoned()),
+}
+NEXT = {
+    "started": (started("run-2"), {"unknown", "done", "abandoned"}),
+    "claimed": (claimed(), set(STATES)),
+    "outcome": (outcome("9"), {"running", "interrupted", "failed"}),
+    "observed": (observed(), {"running", "interrupted", "failed"}),
+    "interrupted": (interrupted(), {"running"}),
+    "resumed": (resumed(), {"interrupted"}),
+    "retried": (retried(), {"failed"}),
+    "finished": (finished(), {"running"}),
+    "failed": (failed(), {"running"}),
+    "abandoned": (abandoned(), {"running", "interrupted", "failed"}),
+}
+
+
+@pytest.mark.parametrize("before", STATES)
+@pytest.mark.parametrize("kind", NEXT)
+def test_what_may_follow_what(before, kind):
+    record, legal_after = NEXT[kind]
+    unchanged = folded(*STATES[before])
+    state = folded(*STATES[before], record)
+    assert (state.rejected == []) is (before in legal_after)
+    if state.rejected:
+        assert reasons(state)[0].startswith(f"{kind}: ")
+        assert data(state) == {**data(unchanged), "tail": state.tail}
+    assert state.tail == unchanged.tail + 1
+
+
+@pytest.mark.parametrize("record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned()])
+def test_after_a_claim_no_record_of_the_former_owner_is_legal(record):
+    state = folded(started(), ("b", claimed("b")), ("a", record))
+    assert len(state.rejected) == 1
+    assert state.status is Status.RUNNING
+    assert state.run.outcomes == {}
+    assert folded(started(), ("b", claimed("b")), ("b", record)).rejected == []
+
+
+@pytest.mark.parametrize(
+    "taking", [(resumed("b"), interrupted()), (retried(session="b"), failed())], ids=["resumed", "retried"]
+)
+def test_answers_and_retries_carry_their_claim(taking):
+    record, rest = taking
+    state = folded(started(), rest, ("b", record), ("a", outcome("late")))
+    assert reasons(state) == ["outcome: not written by the owner"]
+    assert state.owned_by("b")
+    assert not state.owned_by("a")
+
+
+def test_an_outcome_that_ends_after_the_pause_counts_until_somebody_takes_the_thread():
+    state = folded(started(), interrupted(), outcome("0"), ("b", resumed("b")), ("a", outcome("1")))
+    assert list(state.run.outcomes) == ["0"]
+    assert len(state.rejected) == 1
+
+
+def test_the_first_outcome_of_a_call_counts():
+    first, second = outcome("0"), outcome("0", error=FAILURE)
+    state = folded(started(), first, second)
+    assert state.run.outcomes["0"] == (first, 1)
+    assert reasons(state) == ["outcome: the call has an outcome"]
+
+
+def test_an_answer_to_what_is_not_asked_rejects_the_whole_answer():
+    state = folded(started(), interrupted("q", "r"), resumed(q=NULL, s=NULL))
+    assert reasons(state) == ["resumed: it answers what is not asked"]
+    assert (state.status, state.run.pending, state.run.answers) == (Status.INTERRUPTED, ("q", "r"), {})
+
+
+def test_a_question_is_answered_once():
+    state = folded(started(), interrupted("q"), resumed(q=NULL), interrupted("r"), resumed(q=NULL))
+    assert reasons(state) == ["resumed: it answers what is not asked"]
+
+
+def test_a_retry_voids_the_outcomes_it_names():
+    state = folded(started(), outcome("0"), outcome("1", error=FAILURE), failed("1"), retried("1", "7"))
+    assert list(state.run.outcomes) == ["0"]
+    assert (state.status, state.run.failed) == (Status.RUNNING, None)
+    assert folded(started(), failed(), retried(), outcome("1")).rejected == []
+
+
+def test_a_retry_keeps_what_was_seen_before_a_call_on_record_and_forgets_the_rest():
+    state = folded(
+        started(),
+        observed(number=0, made=1),
+        outcome("0"),
+        outcome("1"),
+        observed(number=1, made=2),
+        observed(number=2, made=3),
+        outcome("2.0"),
+        observed(frame="2", number=0, made=0),
+        failed(),
+        retried("1"),
+    )
+    assert set(state.run.observed) == {("2", 0)}
+
+
+def test_an_observation_repeated_is_known_by_each_of_its_numbers():
+    state = folded(started(), observed(number=3, times=4))
+    assert sorted(state.run.observed) == [("", 3), ("", 4), ("", 5), ("", 6)]
+
+
+def test_voided_follows_the_causes():
+    state = folded(
+        started(), outcome("0"), outcome("1.0", FAILURE), outcome("1", FAILURE, ("1.0",)), outcome("2", FAILURE, ("2",))
+    )
+    assert voided(state.run, ["1"]) == ("1", "1.0")
+    assert voided(state.run, ["2", "never made"]) == ("2",)
+    assert voided(state.run, []) == ()
+
+
+def test_a_run_that_was_cut_off_is_closed_by_whoever_claims_it():
+    batch = ("b", claimed("b"), abandoned(), started("run-2", "b"))
+    state = folded(started(), outcome("0"), batch)
+    assert state.rejected == []
+    assert (state.run.id, state.run.position, state.run.outcomes) == ("run-2", 2, {})
+    without_claim = folded(started(), ("b", abandoned(), started("run-2", "b")))
+    assert without_claim.run.id == RUN
+    assert len(without_claim.rejected) == 2
+
+
+def test_another_run_than_the_newest_is_not_closed():
+    assert reasons(folded(started(), interrupted(), abandoned("run-0"))) == ["abandoned: it closes another run"]
+
+
+def test_the_last_finished_run_is_known_through_runs_that_did_not_finish():
+    state = folded(started(), finished(), started("run-2", previous=1), interrupted())
+    assert last_finished(state) == 1
+    assert last_finished(folded(started("run-2", previous=7))) == 7
+    assert last_finished(folded()) is None
+
+
+# -- any records at all ------------------------------------------------------------------------------------------------
+
+SESSIONS = st.sampled_from("abc")
+CALLS = st.sampled_from(["0", "1", "1.0", "2"])
+NAMES = st.sampled_from("qrs")
+RUNS = st.sampled_from([RUN, "run-2", "run-3"])
+BODY = st.one_of(
+    st.builds(claimed, SESSIONS),
+    st.builds(outcome, CALLS, st.sampled_from([None, FAILURE]), st.tuples(CALLS)),
+    st.builds(observed, st.sampled_from(["", "1"]), st.integers(0, 3), st.integers(0, 3), st.integers(1, 2)),
+    st.builds(interrupted, NAMES, NAMES),
+    st.builds(lambda session, names: resumed(session, **dict.fromkeys(names, NULL)), SESSIONS, st.sets(NAMES)),
+    st.builds(failed, CALLS),
+    st.builds(retried, CALLS, session=SESSIONS),
+    st.builds(finished, RUNS),
+    st.builds(abandoned, RUNS),
+)
+STARTS = st.builds(started, RUNS, SESSIONS, st.one_of(st.none(), st.integers(0, 5)))
+BATCHES = st.one_of(
+    st.tuples(SESSIONS, BODY),
+    st.tuples(SESSIONS, BODY, BODY),
+    st.tuples(SESSIONS, STARTS),
+    st.tuples(SESSIONS, BODY, STARTS),
+    st.tuples(SESSIONS, BODY, BODY, STARTS),
+)
+JOURNALS = st.lists(BATCHES, max_size=25)
+
+
+def written(journal):
+    checkpointer = MemoryCheckpointer()
+    for position, (session, *records) in enumerate(journal):
+        checkpointer.append("t", position, Batch(id=f"{session}-{position}", records=tuple(records)))
+    return checkpointer
+
+
+def head_at(position):
+    return Head(
+        thread="t", version=1, status=Status.RUNNING, workflow="wf", run=position, nonce="n", updated="now"
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(JOURNALS)
+def test_no_sequence_of_records_is_too_strange_to_fold(journal):
+    state = folded(*journal)
+    assert state.tail == len(journal)
+    records = sum(len(records) for _, *records in journal)
+    assert len(state.rejected) <= records
+    if state.run is not None:
+        assert set(state.run.pending) <= set(state.run.questions)
+        assert (state.run.status is Status.INTERRUPTED) or not state.run.pending or state.status is Status.ABANDONED
+        assert (state.run.finished is not None) is (state.status is Status.DONE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JOURNALS)
+def test_every_reader_comes_to_the_same_state(journal):
+    """From memory, from bytes, batch by batch, and from wherever a head points to: the same newest run."""
+    whole = folded(*journal)
+    checkpointer = written(journal)
+    everything = read_thread(checkpointer, "t", None)
+    assert (data(everything), everything.rejected) == (data(whole), whole.rejected)
+
+    newest = 0 if whole.run is None else whole.run.position
+    for position in {0, newest, len(journal)}:  # a head may also point where its run has not been written yet
+        found = read_thread(checkpointer, "t", head_at(position))
+        assert data(found)["run"] == data(whole)["run"]
+        assert (found.owner, found.tail) == (whole.owner, whole.tail)
+
+
+@settings(max_examples=200, deadline=None)
+@given(JOURNALS)
+def test_a_rejected_record_changes_nothing_for_anybody(journal):
+    """Taking the rejected records out of a journal leaves the same state behind."""
+    whole = folded(*journal)
+    kept = ThreadState(thread="t")
+    for number, (session, *records) in enumerate(journal):
+        legal = []
+        for record in records:
+            trial = folded(*journal[:number], (session, *legal, record))
+            if not any(at == number for at, _ in trial.rejected):
+                legal.append(record)
+        kept.apply(number, Batch(id=f"{session}-{number}", records=tuple(legal)))
+    assert kept.rejected == []
+    assert data(kept) == data(whole)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JOURNALS, NAMES)
+def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
+    requests = [
+        Start(workflow="wf", input=NULL),
+        Continue(workflow="wf"),
+        Resume(workflow="wf", command=Command(resume=answer)),
+    ]
+    for request in requests:
+        state = folded(*journal)
+        before = len(state.rejected)
+        try:
+            decided = decide(state, request, owner("new"), "now")
+        except MilepostError:
+            continue
+        if isinstance(decided, Settled):
+            assert state.status in (Status.DONE, Status.INTERRUPTED, Status.ABANDONED)
+            continue
+        state.apply(state.tail, Batch(id="new-t0", records=decided))
+        assert len(state.rejected) == before
+        assert state.status is Status.RUNNING
+        assert state.owned_by("new")
