@@ -5,21 +5,26 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crash import evidence
-from crash.forkserver import NOTHING
+from crash.forkserver import NOTHING, FreshInterpreters, command, environment
 from crash.rig import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import random
+    from collections.abc import Iterable, Sequence
 
     from crash.forkserver import ForkServer
 
 KILLED = -9
+LONGEST_SECONDS = 0.08
+"""How long after it has opened its database a process may live that is killed from outside."""
 TRIES = 10
 """How often a point is tried that threads may miss by their timing."""
 
@@ -48,18 +53,18 @@ class Report:
         self.survived += not findings
         self.findings += [f"killed at {place}: {finding}" for finding in findings]
 
-    def __iadd__(self, other: Report) -> Report:
+    def absorb(self, other: Report) -> None:
+        """Add another report's counts."""
         self.points += other.points
         self.survived += other.survived
         self.connections += other.connections
         self.findings += other.findings
-        return self
 
 
 class Enumeration:
     """Runs jobs on fork servers, in folders under one root, and judges what they leave."""
 
-    def __init__(self, servers: list[ForkServer], root: Path) -> None:
+    def __init__(self, servers: Sequence[ForkServer | FreshInterpreters], root: Path) -> None:
         self._servers = servers
         self._root = root
         self._template = root / "template"
@@ -81,7 +86,7 @@ class Enumeration:
     def at_each(self, job: Job, truth: Undisturbed, points: Iterable[str] | None = None) -> Report:
         """Kill the first process at each point; the second sees the case through."""
         chosen = truth.points if points is None else list(points)
-        return self._spread(chosen, lambda server, point: self._kill_and_resume(server, job, truth, [point]))
+        return self._spread(chosen, lambda server, point: self._kill_and_resume(server, job, truth, point))
 
     def at_each_while_resuming(self, job: Job, truth: Undisturbed, first: str) -> Report:
         """Kill the first process at one point, the second at each point it passes; the third sees it through."""
@@ -92,8 +97,27 @@ class Enumeration:
         assert code == 0, f"resuming after {first} ended with {code}: {_error(counted)}"
         points = (counted / "points").read_text().splitlines()
         return self._spread(
-            points, lambda server, point: self._kill_and_resume(server, job, truth, [point], folder)
+            points, lambda server, point: self._kill_and_resume(server, job, truth, point, folder)
         )
+
+    def at_random(self, job: Job, truth: Undisturbed, chance: random.Random, kills: int) -> list[str]:
+        """Kill interpreters from outside, some time after each has begun to work; return what is wrong in the end."""
+        folder = self._folder()
+        work = replace(job, folder=str(folder))
+        snapshots = []
+        for _ in range(kills):
+            with subprocess.Popen(command(work), env=environment()) as process:
+                _await_work(process, folder)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(0, LONGEST_SECONDS))
+                process.kill()
+            if process.returncode == 0:
+                break
+            snapshots.append(evidence.collect(folder))
+        assert snapshots, "no process was killed"
+        code = FreshInterpreters().run(work)
+        findings = [f"the process that resumed ended with {code}: {_error(folder)}"] if code else []
+        return findings + self.judge(folder, truth, snapshots, job)
 
     def judge(
         self, folder: Path, truth: Undisturbed, snapshots: list[evidence.Evidence], job: Job
@@ -126,29 +150,33 @@ class Enumeration:
         return report
 
     def _kill_and_resume(
-        self, server: ForkServer, job: Job, truth: Undisturbed, kills: list[str], origin: Path | None = None
+        self,
+        server: ForkServer | FreshInterpreters,
+        job: Job,
+        truth: Undisturbed,
+        point: str,
+        origin: Path | None = None,
     ) -> tuple[list[str], int]:
         """Kill a process at a point, in a new folder or in a copy; let another see it through, and judge."""
         for _ in range(TRIES):
             folder = self._folder(origin)
             snapshots = [] if origin is None else [evidence.collect(folder)]
-            code = server.run(replace(job, folder=str(folder), kill=kills[0]))
+            code = server.run(replace(job, folder=str(folder), kill=point))
             if code == 0:  # the threads' timing passed by another way
                 continue
             if code != KILLED:
                 return [f"the process to be killed ended with {code}: {_error(folder)}"], 0
             snapshots.append(evidence.collect(folder))
             code = server.run(replace(job, folder=str(folder)))
-            if code != 0:
-                return [f"the process that resumed ended with {code}: {_error(folder)}"], 0
-            findings = self.judge(folder, truth, snapshots, job)
+            findings = [f"the process that resumed ended with {code}: {_error(folder)}"] if code else []
+            findings += self.judge(folder, truth, snapshots, job)
             connections = len(evidence.pragmas(folder))
             if not findings:
                 shutil.rmtree(folder)
             return findings, connections
         return [f"the point was not reached in {TRIES} runs"], 0
 
-    def _kill(self, server: ForkServer, job: Job) -> None:
+    def _kill(self, server: ForkServer | FreshInterpreters, job: Job) -> None:
         code = server.run(job)
         assert code == KILLED, f"{job} ended with {code}: {_error(Path(job.folder))}"
 
@@ -160,6 +188,14 @@ class Enumeration:
         folder.mkdir()
         shutil.copy(self._template / evidence.DATABASE, folder)
         return folder
+
+
+def _await_work(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Return when a process has opened its database, or is over."""
+    opened = len(evidence.pragmas(folder))
+    while process.poll() is None and len(evidence.pragmas(folder)) == opened:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.002)
 
 
 def _outcome(folder: Path) -> dict[str, object]:

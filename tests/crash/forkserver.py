@@ -5,6 +5,8 @@ As a program it reads jobs from its input, a line of JSON each, and answers each
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - imported once, before any fork; likewise the next two
+import encodings.ascii  # noqa: F401
 import gc
 import json
 import os
@@ -16,9 +18,6 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-
-import concurrent.futures.thread  # noqa: F401 - imported once, before any fork; likewise the next two
-import encodings.ascii  # noqa: F401
 
 import sqlite_utils.migrations  # noqa: F401
 
@@ -86,11 +85,22 @@ def serve() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which a new interpreter finds these modules."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
-    }
+    """Return the environment in which a new interpreter finds these modules, and measures no coverage."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), kept.get("PYTHONPATH")]))}
+
+
+def command(job: Job) -> list[str]:
+    """Return what runs a job in an interpreter of its own."""
+    return [sys.executable, "-m", "crash.forkserver", json.dumps(asdict(job))]
+
+
+class FreshInterpreters:
+    """Runs each job in an interpreter of its own, as a fork server would run it in a child."""
+
+    def run(self, job: Job) -> int:
+        """Run a job to its end; return the exit code, or minus the signal."""
+        return subprocess.run(command(job), env=environment(), timeout=CHILD_SECONDS, check=False).returncode
 
 
 class ForkServer:

@@ -20,7 +20,6 @@ import milepost
 from milepost import _context
 from milepost._journal import Journal
 from milepost.checkpoint import Capability
-from milepost_sqlite._client import Client
 from milepost_sqlite.checkpointer import SQLiteCheckpointer
 
 THREAD = "main"

@@ -70,7 +70,19 @@ def skip_positions(checkpointer) -> None:
     client._connect = without_guard
 
 
+def record_twice(_checkpointer) -> None:
+    """Append every outcome two times."""
+    record = Journal.record
+
+    def twice(journal, entry):
+        record(journal, entry)
+        record(journal, replace(entry, done=lambda _order: None))
+
+    Journal.record = twice
+
+
 WAYS = {
+    "record twice": record_twice,
     "resolve early": resolve_early,
     "forget records": forget_records,
     "commit late": commit_late,

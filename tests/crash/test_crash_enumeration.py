@@ -14,13 +14,13 @@ SPLIT = ("sequence", "questions", "failing_beside", "replaced", "chat", "elsewhe
 """Cases that are run too with journal and head written one after the other, as on a backend that can do no better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
-    "retried": "append to main of outcome(1.0): before",
+    "retried": "append to main of failed: after #2",
     "nested": "append to main of outcome(0.0.1): after",
 }
 
 
 def _tell(capsys, tally, kind: str, name: str, report: Report) -> None:
-    tally.setdefault(kind, Report()).__iadd__(report)
+    tally.setdefault(kind, Report()).absorb(report)
     with capsys.disabled():
         print(f" [{name}: {report.survived} of {report.points}]", end="", flush=True)
 

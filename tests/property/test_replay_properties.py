@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +111,8 @@ class Tape:
 
     heads: list[tuple[int, Head]] = field(default_factory=list)
 
-    def watch(self, driver: Checkpointer) -> Checkpointer:
+    @contextmanager
+    def watch(self, driver: Checkpointer) -> Iterator[None]:
         append, swap_head = driver._append, driver._swap_head
 
         def watched_append(thread: str, position: int, data: bytes, swap: Swap | None) -> None:
@@ -124,7 +127,10 @@ class Tape:
             return swapped
 
         driver._append, driver._swap_head = watched_append, watched_swap  # type: ignore[method-assign]
-        return driver
+        try:
+            yield
+        finally:
+            del driver._append, driver._swap_head
 
     def head(self, length: int, choice: int) -> Head | None:
         """Return the head as it was at a length of the journal, or an older one, or none."""
@@ -253,8 +259,9 @@ class Direct:
     @classmethod
     def run(cls, program: Program, engine: Engine, driver: Checkpointer) -> Direct:
         tape = Tape()
-        stage = Stage(program, tape.watch(driver), World())
-        story = tell(stage, engine)
+        stage = Stage(program, driver, World())
+        with tape.watch(driver):
+            story = tell(stage, engine)
         journal = read(driver)
         check_executed_as_recorded(stage, journal)
         return cls(program, story, journal, tape, stage.executed)
@@ -293,18 +300,22 @@ class Tally:
     """Counts what was generated."""
 
     def __init__(self) -> None:
+        self.numbers = itertools.count()
         self.kinds: Counter[str] = Counter()
         self.seen: set[str] = set()
+        self.prefixes = 0
 
-    def count(self, direct: Direct) -> int:
-        journal = direct.journal
-        self.seen.add(repr(direct.program))
+    def count(self, direct: Direct, *, sqlite: bool) -> None:
+        journal, text = direct.journal, repr(direct.program)
+        if text in self.seen:
+            return
+        self.seen.add(text)
         self.kinds["nested"] += any("." in call for _, call in journal.outcomes)
         self.kinds["failing"] += journal.fails
         self.kinds["interrupting"] += any(direct.story.asked)
         self.kinds["racing"] += any(name.startswith("after-") for name, _, _ in journal.outcomes.values())
         self.kinds["with several runs"] += len(direct.program.runs) > 1
-        return len(self.seen)
+        self.kinds["on SQLite"] += sqlite
 
     def shares(self) -> str:
         return ", ".join(f"{kind} {count / len(self.seen):.0%}" for kind, count in self.kinds.items())
@@ -313,42 +324,36 @@ class Tally:
 def test_continuing_from_every_prefix_equals_the_direct_run(
     engines: dict[str, Engine], tmp_path: Path, report: Callable[[str], None]
 ) -> None:
-    tally, prefixes = Tally(), 0
-    files = iter(range(10**9))
-
-    def fresh(number: int) -> Checkpointer:
-        if number % 12 == 0:
-            sqlite.delete(THREAD)
-            return sqlite
-        return MemoryCheckpointer(atomic_head=number % 2 == 0)
+    tally = Tally()
 
     @settings(max_examples=WORKFLOWS, report_multiple_bugs=False)
     @given(programs())
     def check(program: Program) -> None:
-        nonlocal prefixes
-        number = next(files)
-        expected = Paper().runs(program)
-        runs = {}
-        for mode in MODES:
-            driver = fresh(number)
-            runs[mode] = Direct.run(program, engines[mode], driver)
-            driver.__dict__.pop("_append"), driver.__dict__.pop("_swap_head")
-            assert runs[mode].story.ends == expected
-            assert runs[mode].story == runs[MODES[0]].story
-            check_same_outcomes(runs[mode].journal, runs[MODES[0]].journal)
-        direct = runs[MODES[number % len(MODES)]]
-        tally.count(direct)
+        number = next(tally.numbers)
+        sqlite = number % 16 == 0
+
+        def fresh() -> Checkpointer:
+            if not sqlite:
+                return MemoryCheckpointer(atomic_head=number % 2 == 0)
+            file.delete(THREAD)
+            return file
+
+        mode, other = MODES[number % 4], MODES[(number + 1 + number // 4 % 3) % 4]
+        direct = Direct.run(program, engines[mode], fresh())
+        assert direct.story.ends == Paper().runs(program)
+        again = Direct.run(program, engines[other], fresh())
+        assert again.story == direct.story
+        check_same_outcomes(again.journal, direct.journal)
+        tally.count(direct, sqlite=sqlite)
         for length in range(len(direct.journal.batches) + 1):
             choice = number + length
-            engine = engines[MODES[choice // 4 % len(MODES)]]
-            check_prefix(direct, length, engine, fresh(number), choice)
-            prefixes += 1
+            check_prefix(direct, length, engines[MODES[choice // 4 % 4]], fresh(), choice)
+            tally.prefixes += 1
 
-    with open_checkpointer(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") as sqlite:
+    with open_checkpointer(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") as file:
         check()
-    report(f"{len(tally.seen)} workflows continued from {prefixes} prefixes: {tally.shares()}")
-    if WORKFLOWS >= 500:
-        assert len(tally.seen) >= 500
+    report(f"{len(tally.seen)} workflows continued from {tally.prefixes} prefixes: {tally.shares()}")
+    assert len(tally.seen) >= min(WORKFLOWS, 500)
     assert all(tally.kinds[kind] * 10 >= len(tally.seen) for kind in ("nested", "failing", "interrupting"))
 
 

@@ -30,6 +30,7 @@ from milepost.errors import (
     AlreadyAnswered,
     AmbiguousAnswer,
     HeadMoved,
+    MilepostError,
     NothingToResume,
     PositionTaken,
     StorageError,
@@ -263,7 +264,10 @@ def take(taker: Taker, request: Request) -> Taken | Settled:
                 mine = None
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
-            decided = decide(state, request, owner, taker.clock.now().isoformat())
+            try:
+                decided = _decided(taker, head, state, request, owner)
+            except HeadMoved:
+                continue
             if isinstance(decided, Settled):
                 return decided
             batch = Batch(id=f"{owner.session}-t{attempt}", records=decided)
@@ -287,10 +291,27 @@ def take(taker: Taker, request: Request) -> Taken | Settled:
             retry_after=0.0,
         )
     finally:
-        if mine is not None:
-            _lower(taker, mine, owner)
         if taken is None:
-            _owner.end(owner)
+            _give_up(taker, mine, owner)
+
+
+def _decided(
+    taker: Taker, head: Head | None, state: ThreadState, request: Request, owner: Owner
+) -> tuple[Record, ...] | Settled:
+    """Decide; a refusal stands only if the thread did not change hands between reading its head and its journal."""
+    try:
+        return decide(state, request, owner, taker.clock.now().isoformat())
+    except MilepostError as error:
+        if taker.checkpointer.load_head(taker.thread) == head:
+            raise
+        raise HeadMoved(thread_id=taker.thread, expected=None if head is None else head.version) from error
+
+
+def _give_up(taker: Taker, mine: Head | None, owner: Owner) -> None:
+    """End a session that took nothing, and lay down the head that it raised for nothing."""
+    if mine is not None:
+        _lower(taker, mine, owner)
+    _owner.end(owner)
 
 
 def _check_free(taker: Taker, head: Head | None) -> None:

@@ -196,6 +196,8 @@ class Execution:
             if found is not None and not any(found is seen for seen in chain):
                 chain.append(found)
                 waiting += (found.__cause__, found.__context__)
+                if isinstance(found, BaseExceptionGroup):
+                    waiting += found.exceptions
         with self._lock:
             return tuple(
                 sorted({call for known, call in self._delivered if any(known is link for link in chain)})

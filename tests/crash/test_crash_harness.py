@@ -1,0 +1,89 @@
+"""The harness finds out what is broken; fresh interpreters and kills from outside tell the same as its forks."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from crash.enumeration import Enumeration
+from crash.forkserver import FreshInterpreters
+from crash.rig import Job
+
+pytestmark = pytest.mark.crash
+
+SABOTAGED = {
+    "resolve early": ("add at main:3: before", "had resolved and is not on record"),
+    "commit late": ("add at main:3: before", "had resolved and is not on record"),
+    "forget records": (
+        "append to main of outcome(3): after",
+        "ran again: its result was on record at the kill",
+    ),
+    "skip positions": ("append to main of outcome(3): after", "position 1 is missing"),
+    "record twice": ("append to main of outcome(3): after", "has two outcomes"),
+}
+
+
+@pytest.mark.parametrize("way", SABOTAGED)
+def test_a_broken_engine_is_caught(way, enumeration):
+    point, finding = SABOTAGED[way]
+    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+
+    report = enumeration.at_each(Job(case="sequence", folder="", sabotage=way), truth, [point])
+
+    assert report.survived == 0
+    assert any(finding in found for found in report.findings), report.findings
+
+
+def test_a_journal_that_may_lose_its_end_in_a_power_cut_is_caught(enumeration):
+    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+    weak = Job(case="sequence", folder="", synchronous="normal")
+
+    report = enumeration.at_each(weak, truth, ["append to main of outcome(0): after"])
+
+    assert any("['wal', 1]" in found for found in report.findings), report.findings
+
+
+def test_a_wrong_outcome_is_caught(enumeration):
+    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+    truth.outcome["values"]["total"] += 1
+
+    report = enumeration.at_each(Job(case="sequence", folder=""), truth, truth.points[:1])
+
+    assert any("the outcome is" in found for found in report.findings)
+
+
+def test_a_point_that_no_process_reaches_is_not_counted_as_survived(enumeration):
+    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+
+    report = enumeration.at_each(Job(case="sequence", folder=""), truth, ["no such point"])
+
+    assert (report.points, report.survived) == (1, 0)
+
+
+def test_fresh_interpreters_survive_as_forked_ones_do(enumeration, tmp_path):
+    job = Job(case="questions", folder="")
+    truth = enumeration.undisturbed(job)
+    (tmp_path / "fresh").mkdir()
+    fresh = Enumeration([FreshInterpreters()] * 2, tmp_path / "fresh")
+    points = [
+        "append to main of started: uncommitted",
+        "append to main of outcome(0): committed",
+        "append to main of interrupted: before",
+        "append to main of resumed: after",
+        "letter at main:2: after",
+        "append to main of finished: committed",
+    ]
+
+    report = fresh.at_each(job, truth, points)
+
+    assert report.findings == []
+    assert report.survived == len(points)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kills_from_outside_at_any_time_are_survived(seed, enumeration):
+    job = Job(case=["retried", "side_by_side", "elsewhere", "chat"][seed], folder="")
+    truth = enumeration.undisturbed(job)
+
+    assert enumeration.at_random(job, truth, random.Random(seed), kills=3) == []
