@@ -5,7 +5,7 @@ A file is one line of JSON per batch, as it lies in the backend. A new format ad
 
 from __future__ import annotations
 
-import datetime as dt
+import datetime as dt  # noqa: TC003 - the annotation is resolved at run time
 from pathlib import Path
 
 import pytest

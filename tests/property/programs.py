@@ -174,7 +174,7 @@ class _Maker:
 
     def __init__(self, draw: Callable[[Any], Any]) -> None:
         self.draw = draw
-        self.left = 9
+        self.left = 8
         self.sites = 0
 
     def pick(self, options: Any) -> Any:
