@@ -304,6 +304,133 @@ def test_an_interrupt_after_a_retry_and_a_failure_after_an_answer(engine, lab):
     assert lab.executed == {"a": 2, "b": 2}
 
 
+# -- another branch once the failure is gone -----------------------------------------------------------------------
+
+
+def test_what_was_done_about_a_failure_does_not_bind_a_retry_that_succeeds(engine, lab):
+    lab.fail("a", ValueError("no"))
+
+    @entrypoint
+    def body(given) -> list[str]:
+        try:
+            first = lab.step("a").result()
+        except ValueError:
+            lab.step("clean up").result()
+            raise
+        return [first, lab.step("b").result()]
+
+    with pytest.raises(ValueError, match="no"):
+        body.invoke(1, thread_id="t")
+    assert body.invoke(None, thread_id="t") == ["A", "B"]
+    assert lab.executed == {"a": 2, "clean up": 1, "b": 1}
+    assert [(task.id, task.status) for task in body.get_state(thread_id="t").tasks] == [("0", "done"), ("1", "done")]
+    assert body.invoke(None, thread_id="t") == ["A", "B"]
+
+
+def test_what_was_done_about_a_failure_is_not_done_again_when_it_fails_again(engine, lab):
+    lab.fail("a", ValueError("no"), ValueError("no"))
+
+    @entrypoint
+    def body(given) -> str:
+        try:
+            return lab.step("a").result()
+        except ValueError:
+            lab.step("clean up").result()
+            raise
+
+    for given in (1, None):
+        with pytest.raises(ValueError, match="no"):
+            body.invoke(given, thread_id="t")
+    assert lab.executed == {"a": 2, "clean up": 1}
+    assert body.invoke(None, thread_id="t") == "A"
+    assert lab.executed == {"a": 3, "clean up": 1}
+
+
+@pytest.mark.parametrize("place", ["body", "task", "workflow"])
+def test_calls_within_the_other_branch_are_forgotten_with_it(engine, lab, place):
+    lab.fail("a", ValueError("no"))
+
+    @task
+    def several(*names: str) -> list[str]:
+        return [lab.step(name).result() for name in names]
+
+    def attempt() -> list[Any]:
+        try:
+            first = lab.step("a").result()
+        except ValueError:
+            several("x", "y", "z").result()
+            lab.step("w").result()
+            raise
+        second = several("x", "q").result()
+        return [first, second, interrupt("?"), lab.step("last").result()]
+
+    in_task = task(attempt)
+
+    @entrypoint
+    def inner(given) -> list[Any]:
+        return attempt()
+
+    @entrypoint
+    def body(given) -> list[Any]:
+        return {"body": attempt, "task": lambda: in_task().result(), "workflow": lambda: inner.invoke(1)}[place]()
+
+    with pytest.raises(ValueError, match="no"):
+        body.invoke(1, thread_id="t")
+    assert "__interrupt__" in body.invoke(None, thread_id="t")
+    assert body.invoke(Command(resume="yes"), thread_id="t") == ["A", ["X", "Q"], "yes", "LAST"]
+    # `x` belongs to another call now, so it is another call.
+    assert lab.executed == {"a": 2, "x": 2, "y": 1, "z": 1, "w": 1, "q": 1, "last": 1}
+
+
+def test_a_question_about_a_failure_is_gone_with_the_failure(engine, lab):
+    lab.fail("a", ValueError("one"), ValueError("two"), ValueError("two"))
+
+    @entrypoint
+    def body(given) -> Any:
+        try:
+            first = lab.step("a").result()
+        except ValueError as error:
+            if interrupt(f"{error}: try again?"):
+                raise
+            return "given up"
+        return [first, interrupt("all right?")]
+
+    def asked(given) -> str:
+        (question,) = body.invoke(given, thread_id="t")["__interrupt__"]
+        return question.value
+
+    assert asked(1) == "one: try again?"
+    with pytest.raises(ValueError, match="one"):
+        body.invoke(Command(resume=True), thread_id="t")
+    assert asked(None) == "two: try again?"
+    with pytest.raises(ValueError, match="two"):
+        body.invoke(Command(resume=True), thread_id="t")
+    with pytest.raises(ValueError, match="two"):  # the same question again: it is answered already
+        body.invoke(None, thread_id="t")
+    assert asked(None) == "all right?"
+    assert body.invoke(Command(resume="yes"), thread_id="t") == ["A", "yes"]
+    assert lab.executed == {"a": 4}
+
+
+def test_calls_made_before_a_failure_was_known_still_bind_a_retry(engine, lab):
+    lab.fail("a", ValueError("no"))
+    code = ["b"]
+
+    @entrypoint
+    def body(given) -> list[str]:
+        futures = [lab.step("a"), lab.step(code[-1])]
+        return [future.result() for future in reversed(futures)]
+
+    with pytest.raises(ValueError, match="no"):
+        body.invoke(1, thread_id="t")
+    code.append("c")
+    with pytest.raises(DivergenceError, match="c"):
+        body.invoke(None, thread_id="t")
+    code.append("b")
+    assert body.invoke(None, thread_id="t") == ["B", "A"]
+    assert lab.executed == {"a": 2, "b": 1}
+
+
 # -- None where nothing is left to do ------------------------------------------------------------------------------
 
 
@@ -529,6 +656,10 @@ def question_first(extra):
     return [interrupt("?"), alpha(1).result(), beta(2).result()]
 
 
+def no_question(extra):
+    return [alpha(1).result(), beta(2).result(), "made up"]
+
+
 def other_question(extra):
     return [alpha(1).result(), beta(2).result(), interrupt("another?"), alpha(3).result()]
 
@@ -545,6 +676,7 @@ DIVERGING = [
     (extra_before_the_question, 'interrupt("?")', "alpha(9)"),
     (question_first, "alpha(1)", 'interrupt("?")'),
     (other_question, 'interrupt("?")', 'interrupt("another?")'),
+    (no_question, 'interrupt("?")', None),
 ]
 BY_NAME = [pytest.param(*case, id=case[0].__name__) for case in DIVERGING]
 

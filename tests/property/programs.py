@@ -174,7 +174,7 @@ class _Maker:
 
     def __init__(self, draw: Callable[[Any], Any]) -> None:
         self.draw = draw
-        self.left = 8
+        self.left = 6
         self.sites = 0
 
     def pick(self, options: Any) -> Any:
@@ -261,14 +261,14 @@ class _Maker:
 @st.composite
 def programs(draw: Callable[[Any], Any]) -> Program:
     maker = _Maker(draw)
-    runs = [maker.block(0, caught=False, least=1, most=4)]
+    runs = [maker.block(0, caught=False, least=1, most=3)]
     if maker.pick((False, False, False, True)):
         maker.left = 2
         runs.append(maker.block(0, caught=False, least=1, most=2))
     return Program(
         runs=tuple(runs),
         saves=draw(st.booleans()),
-        answers=maker.pick(("all", "one")),
+        answers=maker.pick(("all", "all", "one")),
         retries=draw(st.booleans()),
     )
 

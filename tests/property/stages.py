@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -39,12 +40,32 @@ def answer_to(question: tuple[str, str, Any]) -> Any:
 
 
 class Code:
-    """What a called task is to do; carried along as an argument that does not count."""
+    """What a called task is to do, and on which stage; carried along as an argument that does not count."""
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "stage")
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, stage: Stage, block: Block | None) -> None:
+        self.stage = stage
         self.block = block
+
+    def run(self, label: str, *args: Any) -> Any:
+        return self.stage.run(self.block, label, args)
+
+
+@cache
+def task_named(name: str) -> Any:
+    return task(Code.run, name=name)
+
+
+@cache
+def workflow_named(name: str) -> Any:
+    def nested(given: tuple[Any, ...]) -> Any:
+        code, *rest = given
+        value = code.run(*rest)
+        return entrypoint.final(value=value, save="not kept") if len(rest) > 1 else value
+
+    nested.__name__ = name
+    return entrypoint(nested)
 
 
 class World:
@@ -203,7 +224,6 @@ class Stage:
         self.program = program
         self.world = world
         self.executed: list[Executed] = []
-        self._tasks: dict[str, Any] = {}
 
         def program_workflow(given: dict[str, Any], *, previous: Any = None) -> Any:
             block = self.program.runs[given["run"]]
@@ -220,28 +240,19 @@ class Stage:
         self.executed.append(Executed(frame.run_id, frame.path, label, leaf))
         return Play(self, label, args)
 
-    def _run(self, code: Code, label: str, *args: Any) -> Any:
-        play = self._enter(code.block, label, args)
-        if code.block is not None:
-            return play.run(code.block)
+    def run(self, block: Block | None, label: str, args: tuple[Any, ...]) -> Any:
+        play = self._enter(block, label, args)
+        if block is not None:
+            return play.run(block)
         threading.Event().wait(crc32(label.encode()) % 3 * 0.0004)
         return args
 
     def begin(self, call: Call, label: str, args: tuple[Any, ...]) -> Any:
         """Return a task's future, or a nested workflow's value."""
+        code = Code(self, call.code)
         if call.kind == "workflow":
-            return self._nested(call, label, args)
-        if call.name not in self._tasks:
-            self._tasks[call.name] = task(self._run, name=call.name)
-        return self._tasks[call.name](Code(call.code), label, *args)
-
-    def _nested(self, call: Call, label: str, args: tuple[Any, ...]) -> Any:
-        def nested(given: Any) -> Any:
-            value = self._run(Code(call.code), *given)
-            return entrypoint.final(value=value, save=label) if args else value
-
-        nested.__name__ = call.name
-        return entrypoint(nested).invoke((label, *args))
+            return workflow_named(call.name).invoke((code, label, *args))
+        return task_named(call.name)(code, label, *args)
 
     def ask(self, question: tuple[str, str, Any]) -> Any:
         return interrupt(question)

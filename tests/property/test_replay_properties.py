@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
 WORKFLOWS = int(ASKED_FOR or "560")
-CHANGED = int(ASKED_FOR or "200")
+CHANGED = int(ASKED_FOR or "150")
 MODES = ("1", "2", "8", "replay-always")
 TURNS = ("1", "2", "8", "replay-always", "2", "1", "8")
 THREAD = "thread"
@@ -393,35 +393,46 @@ def _live_prefixes(direct: Direct, change: Change) -> list[tuple[int, str]]:
 def check_change(direct: Direct, change: Change, length: int, call: str, engine: Engine) -> bool:
     """Continue a changed program from a prefix, then restore it; return whether the change was found."""
     driver = MemoryCheckpointer()
+    prefix = direct.journal.batches[:length]
     direct.copy(length, driver, 0)
-    _, runs = fold(direct.journal.batches[:length])
-    first = len(runs) - 1
-    found = False
+    first = len(fold(prefix)[1]) - 1
     try:
         story = tell(Stage(change.program, driver, World()), engine, first, on_record=True)
     except DivergenceError as error:
-        found = True
         assert error.call == call
         assert error.recorded is not None
         assert error.recorded in str(error)
     else:
-        assert story.ends[0] == direct.story.ends[first]
-        assert story.ends[0][0] == "raised"
-        return found
-    journal = read(driver, [])
+        check_excused(direct, change, call, story, read(driver, prefix), first)
+        return False
+    journal = read(driver, prefix)
     assert journal.state.status is Status.FAILED
-    restored = Stage(direct.program, driver, World())
-    story = tell(restored, engine, first, on_record=True)
+    story = tell(Stage(direct.program, driver, World()), engine, first, on_record=True)
     assert story.ends == direct.story.ends[first:]
     check_questions(story, direct.story, journal.batches, first)
-    return found
+    return True
+
+
+def check_excused(
+    direct: Direct, change: Change, call: str, story: Story, journal: Journal, first: int
+) -> None:
+    """A change may go unseen only where an exception comes before it: nothing on record was used, then."""
+    if story.ends[0] == direct.story.ends[first] and story.ends[0][0] == "raised":
+        return
+    assert change.kind == "removed"
+    assert story.ends[0] == Paper().runs(change.program)[first]
+    caller = call.rpartition(".")[0]
+    if caller:
+        assert journal.runs[first].outcomes[caller][0].error is not None
+    else:
+        assert story.ends[0][0] == "raised"
 
 
 def test_a_changed_call_is_found_and_the_restored_program_continues(
     engines: dict[str, Engine], report: Callable[[str], None]
 ) -> None:
     found: Counter[str] = Counter()
-    missed: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
 
     @settings(max_examples=CHANGED, report_multiple_bugs=False)
     @given(programs(), st.integers(0, 999), st.sampled_from(MODES))
@@ -437,10 +448,10 @@ def test_a_changed_call_is_found_and_the_restored_program_continues(
                 if check_change(direct, change, length, call, engines[mode]):
                     found[change.kind] += 1
                 else:
-                    missed[change.kind] += 1
+                    unseen[change.kind] += 1
 
     check()
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
-    report(f"{found.total()} continuations of changed workflows stopped ({kinds}); {missed.total()} failed first")
+    report(f"{found.total()} continuations of changed workflows stopped ({kinds}); {unseen.total()} failed before the change")
     assert set(found) == {"renamed", "re-argued", "removed", "inserted", "reordered"}
-    assert found.total() >= 20 * missed.total()
+    assert found.total() >= 20 * unseen.total()

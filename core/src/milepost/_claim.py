@@ -247,14 +247,15 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
 # -- taking ---------------------------------------------------------------------------------------------------------
 
 
-def take(taker: Taker, request: Request) -> Taken | Settled:
+def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     """Carry a request out as far as its records; what comes back is ours to execute, or needs no execution.
+
+    ``owner`` is a session that has begun, and that the caller ends.
 
     Raises:
         ThreadBusy: somebody alive holds the thread.
         MilepostError: what :func:`decide` raises, or the driver.
     """
-    owner = _owner.begin()
     taken = None
     mine: Head | None = None
     try:
@@ -291,8 +292,8 @@ def take(taker: Taker, request: Request) -> Taken | Settled:
             retry_after=0.0,
         )
     finally:
-        if taken is None:
-            _give_up(taker, mine, owner)
+        if taken is None and mine is not None:
+            _lower(taker, mine, owner)
 
 
 def _decided(
@@ -305,13 +306,6 @@ def _decided(
         if taker.checkpointer.load_head(taker.thread) == head:
             raise
         raise HeadMoved(thread_id=taker.thread, expected=None if head is None else head.version) from error
-
-
-def _give_up(taker: Taker, mine: Head | None, owner: Owner) -> None:
-    """End a session that took nothing, and lay down the head that it raised for nothing."""
-    if mine is not None:
-        _lower(taker, mine, owner)
-    _owner.end(owner)
 
 
 def _check_free(taker: Taker, head: Head | None) -> None:

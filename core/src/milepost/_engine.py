@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from milepost import _context, log
@@ -31,14 +31,15 @@ CHECKPOINTER_VARIABLE: Final = "MILEPOST_CHECKPOINTER"
 STORE_VARIABLE: Final = "MILEPOST_STORE"
 LEASE_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.01
 
 
 class _Running:
     """The executions of one process's engine, and whether it lets new steps begin."""
 
     def __init__(self) -> None:
-        self.condition = threading.Condition()
-        self.threads: list[int] = []
+        self.lock = threading.Lock()
+        self.threads: dict[object, int] = {}
         self.closing = False
 
 
@@ -162,8 +163,8 @@ class Engine:
         )
 
     def executing(self) -> _Executing:
-        """Return a context manager that counts an execution in; raises EngineClosed once the engine closes."""
-        return _Executing(self)
+        """Return what counts an execution in and out."""
+        return _Executing(self._running.get())
 
     def close(self) -> None:
         """Let no further step begin, wait for those that have begun and record them, and close what was opened.
@@ -171,12 +172,12 @@ class Engine:
         The runs stay resumable. Calling it twice does nothing.
         """
         running = self._running.get()
-        here = threading.get_ident()
-        with running.condition:
+        here, never = threading.get_ident(), threading.Event()
+        with running.lock:
             running.closing = True
             log.logger.debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
-            while any(thread != here for thread in running.threads):
-                running.condition.wait()
+        while any(thread != here for thread in list(running.threads.values())):
+            never.wait(_POLL_SECONDS)
         self.pool.close()
         self.keeper.close()
         self._opened.close()
@@ -194,25 +195,28 @@ class Engine:
 
 
 class _Executing:
-    __slots__ = ("_engine",)
+    """Counts one execution in (``enter``) and out (``leave``).
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Leaving in a ``finally`` runs no Python code, so Ctrl-C cannot come before it has done its work.
+    """
 
-    def __enter__(self) -> None:
+    __slots__ = ("_running", "leave")
+
+    def __init__(self, running: _Running) -> None:
+        self._running = running
+        self.leave = partial(running.threads.pop, self, None)
+
+    def enter(self) -> None:
+        """Count the execution in.
+
+        Raises:
+            EngineClosed: the engine closes, or is closed.
+        """
         _drain_at_exit()
-        running = self._engine._running.get()  # noqa: SLF001 - the engine's own helper
-        with running.condition:
-            if running.closing:
+        with self._running.lock:
+            if self._running.closing:
                 raise EngineClosed("the engine is closed: make a new Engine")
-            running.threads.append(threading.get_ident())
-
-    def __exit__(self, *_: object) -> None:
-        running = self._engine._running.get()  # noqa: SLF001
-        with running.condition:
-            if threading.get_ident() in running.threads:
-                running.threads.remove(threading.get_ident())
-            running.condition.notify_all()
+            self._running.threads[self] = threading.get_ident()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -41,6 +41,7 @@ class RunState:
         "answers",
         "failed",
         "finished",
+        "loose",
         "observed",
         "outcomes",
         "pending",
@@ -60,6 +61,9 @@ class RunState:
         self.questions: dict[str, Question] = {}
         self.pending: tuple[str, ...] = ()
         self.answers: dict[str, Value] = {}
+        self.loose: set[str] = (
+            set()
+        )  # calls made on the branch of a failure that is tried again: they may differ now
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
@@ -145,8 +149,9 @@ def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -
     if reason := _unfit(state, session, _RUNNING | _RESTING):
         return reason
     assert state.run is not None  # noqa: S101 - a status was found
-    if record.call in state.run.outcomes:
+    if record.call in state.run.outcomes and record.call not in state.run.loose:
         return "the call has an outcome"
+    _give_way(state.run, record.call)
     state.run.outcomes[record.call] = (record, position)
     return None
 
@@ -167,7 +172,9 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
     assert run is not None  # noqa: S101
     run.status = Status.INTERRUPTED
     run.pending = tuple(question.id for question in record.questions)
-    run.questions |= {question.id: question for question in record.questions}
+    for question in record.questions:
+        _give_way(run, question.call)
+        run.questions[question.id] = question
     run.written |= record.written
     return None
 
@@ -189,6 +196,7 @@ def _retried(state: ThreadState, record: Retried, _position: int, _session: str)
     run = state.run
     if run is None or run.status is not Status.FAILED:
         return "the run did not fail"
+    run.loose |= _loosened(run, record.voids)
     for call in record.voids:
         run.outcomes.pop(call, None)
     run.observed = {key: seen for key, seen in run.observed.items() if _still_binds(run, seen)}
@@ -200,8 +208,32 @@ def _retried(state: ThreadState, record: Retried, _position: int, _session: str)
 
 def _still_binds(run: RunState, seen: Observed) -> bool:
     """Tell whether a recorded call came after an observation; only then must a retry see the same again."""
-    calls = (*run.outcomes, *(question.call for question in run.questions.values()))
+    calls = (call for call in _calls(run) if call not in run.loose)
     return any(parent == seen.frame and ordinal >= seen.made for parent, ordinal in map(_ids.split, calls))
+
+
+def _calls(run: RunState) -> tuple[str, ...]:
+    return (*run.outcomes, *(question.call for question in run.questions.values()))
+
+
+def _loosened(run: RunState, voids: tuple[str, ...]) -> set[str]:
+    """Return the calls that were made after their caller had got one of these failures, and all within them."""
+    heard = dict(run.failed.heard_at) if run.failed is not None else {}
+    for call in voids:
+        if call in run.outcomes:
+            heard |= run.outcomes[call][0].heard_at
+    after = [(_ids.split(call)[0], made) for call, made in heard.items() if call in voids]
+    return {call for call in _calls(run) if any(_ids.is_within(call, *place) for place in after)} - set(voids)
+
+
+def _give_way(run: RunState, call: str) -> None:
+    """Forget what a loose call was, and all within it: another call has taken its place."""
+    gone = {path for path in run.loose if path == call or path.startswith(f"{call}.")}
+    if gone:
+        for path in gone:
+            run.outcomes.pop(path, None)
+        run.questions = {id_: asked for id_, asked in run.questions.items() if asked.call not in gone}
+        run.loose -= gone
 
 
 def _finished(state: ThreadState, record: Finished, position: int, session: str) -> str | None:

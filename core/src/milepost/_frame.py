@@ -54,7 +54,6 @@ class Execution(Protocol):
     clock: Clock
     engine: Any
     watch: Watch
-    questions: dict[str, Question]
     answers: dict[str, Value]
     asked_at: dict[str, Question]
 
@@ -84,6 +83,12 @@ class Execution(Protocol):
 
     def delivered(self, error: BaseException, call: str) -> None:
         """Remember which call an exception came from."""
+
+    def heard(self, call: str, made: int) -> None:
+        """Remember how many calls a frame had made when it got the failure of this one."""
+
+    def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
+        """Return what :meth:`heard` told of these calls."""
 
     def sources(self, error: BaseException) -> tuple[str, ...]:
         """Return the calls whose failures an exception carries."""
@@ -267,15 +272,11 @@ class Frame:
         journal = self.execution.journal
         if journal is not None:
             digest, shows = serde.digest(*step.bound(args, kwargs))
-            recorded = journal.recall(self.path, ordinal)
-            if path in self.execution.asked_at:
-                self.diverge(
-                    path, f"interrupt({self.execution.asked_at[path].value.text})", _show(step.name, shows)
-                )
+            recorded = self._recalled(journal, ordinal, step, (digest, shows))
         self.children[path] = future
         future.seen = partial(self.children.pop, path, None)
         if recorded is not None:
-            self._replay(future, *recorded, step, (digest, shows))
+            self._replay(future, *recorded, step)
             return future
         call = Call(self, step, args, kwargs, future, (digest, shows), scope)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
@@ -298,12 +299,14 @@ class Frame:
         path = _ids.child(self.path, ordinal)
         digest, shows = serde.digest((value,), {})
         recorded = journal.recall(self.path, ordinal)
-        if recorded is not None:
+        known = self.execution.asked_at.pop(path, None)
+        if journal.is_loose(path):
+            journal.give_way(path)
+        elif recorded is not None:
             self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show("interrupt", shows))
-        id_ = _ids.interrupt_id(self.execution.run_id, path)
-        known = self.execution.questions.get(id_)
-        if known is not None and known.digest != digest:
-            self.diverge(path, f"interrupt({known.value.text})", _show("interrupt", shows))
+        elif known is not None and known.digest != digest:
+            self.diverge(path, _show_question(known), _show("interrupt", shows))
+        id_ = _ids.interrupt_id(self.execution.run_id, path, digest)
         answer = self.execution.answers.get(id_)
         if answer is not None:
             return serde.decode(answer.raw, where=f"the answer to {id_}", identity=f"{id_}/answer")
@@ -359,6 +362,8 @@ class Frame:
     def received(self, future: TaskFuture[Any], *, live: bool) -> None:
         """Tell that this frame has waited for a future; a suspended one suspends this frame too."""
         future.seen()
+        if isinstance(future._exception, Exception) and _ids.split(future._path)[0] == self.path:  # noqa: SLF001
+            self.execution.heard(future._path, self.ordinal)  # noqa: SLF001
         signal = future._signal()  # noqa: SLF001
         if signal is not None:
             raise self.latch(signal)
@@ -387,20 +392,37 @@ class Frame:
         raise self.latch(self.execution.abort(error))
 
     def _check_forgotten(self, before: str | None = None) -> None:
-        """Find recorded calls that were not made, when the frame returns or asks ``before`` them."""
+        """Find recorded calls and questions that were not made, when the frame returns or asks ``before`` them."""
         journal = self.execution.journal
-        forgotten = [] if journal is None else journal.forgotten(self.path)
-        if forgotten:
-            first = forgotten[0]
-            made = None if before is None else f"interrupt (call {before})"
-            self.diverge(first.call, _show(first.name, first.shows), made)
+        if journal is None:
+            return
+        found = {outcome.call: _show(outcome.name, outcome.shows) for outcome in journal.forgotten(self.path)}
+        for call, question in list(self.execution.asked_at.items()):
+            if _ids.split(call)[0] == self.path and not journal.is_loose(call):
+                found[call] = _show_question(question)
+        if found:
+            first = min(found, key=lambda call: _ids.split(call)[1])
+            self.diverge(first, found[first], None if before is None else f"interrupt (call {before})")
 
-    def _replay(
-        self, future: TaskFuture[Any], outcome: Outcome, order: int, step: Step, made: tuple[str, str]
-    ) -> None:
+    def _recalled(
+        self, journal: Journal, ordinal: int, step: Step, made: tuple[str, str]
+    ) -> tuple[Outcome, int] | None:
+        """Return what is on record for a call; find another call in its place."""
+        path = _ids.child(self.path, ordinal)
+        recorded = journal.recall(self.path, ordinal)
+        question = self.execution.asked_at.get(path)
+        if recorded is not None and (recorded[0].name, recorded[0].digest) == (step.name, made[0]):
+            return recorded
+        if journal.is_loose(path):
+            journal.give_way(path)
+        elif recorded is not None:
+            self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show(step.name, made[1]))
+        elif question is not None:
+            self.diverge(path, _show_question(question), _show(step.name, made[1]))
+        return None
+
+    def _replay(self, future: TaskFuture[Any], outcome: Outcome, order: int, step: Step) -> None:
         """Settle a future as recorded."""
-        if (outcome.name, outcome.digest) != (step.name, made[0]):
-            self.diverge(outcome.call, _show(outcome.name, outcome.shows), _show(step.name, made[1]))
         future._order = order  # noqa: SLF001
         if outcome.error is not None:
             error = raised(outcome.error)
@@ -583,7 +605,9 @@ class Call:
     def _record_failure(self, error: Exception) -> None:
         facts = failure(error, where=self.step.where)
         heard = error if facts.rebuilds else raised(facts, error)
-        self._record(self._outcome(error=facts, caused_by=self.frame.execution.sources(error)), None, heard)
+        causes = self.frame.execution.sources(error)
+        heard_at = self.frame.execution.heard_at(causes)
+        self._record(self._outcome(error=facts, caused_by=causes, heard_at=heard_at), None, heard)
 
     def _outcome(self, **what: Any) -> Outcome:
         return Outcome(
@@ -637,6 +661,10 @@ class Call:
 
 def _show(name: str, shows: str) -> str:
     return f"{name}({shows})"
+
+
+def _show_question(question: Question) -> str:
+    return f"interrupt({question.value.text})"
 
 
 def identity(frame: Frame, call: str) -> str:

@@ -28,9 +28,17 @@ def split(path: str) -> tuple[str, int]:
     return parent, int(last)
 
 
-def interrupt_id(run: str, call: str) -> str:
-    """Return the id of the question asked at this call; :func:`is_interrupt_id` recognises the form."""
-    return "int_" + blake2b(f"{run}/{call}".encode(), digest_size=16).hexdigest()
+def is_within(path: str, parent: str, ordinal: int) -> bool:
+    """Tell whether a call is the parent's call with this ordinal, a later one, or within one of them."""
+    if parent and not path.startswith(f"{parent}."):
+        return False
+    own = path.split(".")[parent.count(".") + 1 if parent else 0]
+    return int(own) >= ordinal
+
+
+def interrupt_id(run: str, call: str, digest: str) -> str:
+    """Return the id of the question with this digest asked at this call; :func:`is_interrupt_id` knows the form."""
+    return "int_" + blake2b(f"{run}/{call}/{digest}".encode(), digest_size=16).hexdigest()
 
 
 def is_interrupt_id(value: object) -> bool:

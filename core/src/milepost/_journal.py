@@ -64,6 +64,7 @@ class Journal:
         self._appending = False
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
+        self._loose: frozenset[str] = frozenset()
         self._observed: dict[tuple[str, int], Observed] = {}
         self._long: dict[int, tuple[int, str]] = {}
         self._unindexed: list[tuple[Outcome, int]] = []
@@ -75,6 +76,7 @@ class Journal:
         for order, (call, (outcome, _)) in enumerate(run.outcomes.items()):
             parent, ordinal = _ids.split(call)
             self._known.setdefault(parent, {})[ordinal] = (outcome, order)
+        self._loose = frozenset(run.loose)
         self._observed = dict(run.observed)
         self._unindexed = list(run.outcomes.values())
         self.outcomes = len(run.outcomes)
@@ -89,7 +91,20 @@ class Journal:
     def forgotten(self, parent: str) -> list[Outcome]:
         """Return the recorded calls of a frame that it has not made, in order."""
         known = self._known.get(parent)
-        return [known[ordinal][0] for ordinal in sorted(known)] if known else []
+        outcomes = [known[ordinal][0] for ordinal in sorted(known)] if known else []
+        return [outcome for outcome in outcomes if outcome.call not in self._loose]
+
+    def is_loose(self, call: str) -> bool:
+        """Tell whether a recorded call may give way to another: it was made on the branch of a retried failure."""
+        return call in self._loose
+
+    def give_way(self, call: str) -> None:
+        """Forget what is on record within a loose call: another call takes its place."""
+        for parent in list(self._known):
+            if parent == call or parent.startswith(f"{call}."):
+                known = self._known[parent]
+                for ordinal in [o for o, (outcome, _) in known.items() if outcome.call in self._loose]:
+                    del known[ordinal]
 
     def observed(self, frame: str, number: int) -> Observed | None:
         """Return what a frame saw at its observation of this number."""

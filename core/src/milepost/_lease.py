@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from milepost import _ids
+from milepost import _ids, _owner
 from milepost._struct import replace
 from milepost.checkpoint import Status, Swap
 from milepost.errors import StorageError
@@ -54,6 +54,7 @@ class Holding:
         """Show that the owner lives. Losing the head means that somebody took the thread: ``lost`` is set."""
         lease = self._head.lease or 0.0
         with self._lock:
+            self._over = self._over or not _owner.is_here(self.owner)
             if self._over or self.lost or self._clock.monotonic() - self._renewed < lease / 3:
                 return
             try:
@@ -167,6 +168,7 @@ class Keeper:
     def _renew_all(self, state: _Renewals) -> None:
         while not self._clock.wait(state.stop, self.lease / 6):
             with state.lock:
+                state.holdings -= {holding for holding in state.holdings if not _owner.is_here(holding.owner)}
                 holdings = list(state.holdings)
             for holding in holdings:
                 try:

@@ -7,11 +7,15 @@ process is gone or its process id belongs to a later process. Everything else is
 from __future__ import annotations
 
 import os
-import threading
+from functools import partial
+from typing import TYPE_CHECKING
 
 from milepost import _ids
 from milepost.checkpoint import Owner
 from milepost.fork import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PROC = "/proc"
 _STARTED = 19  # where a process's start stands in its `stat`, counted from its state
@@ -28,7 +32,6 @@ class _Process:
         self.boot = _boot()
         self.started = _started(self.pid) or 0
         self.live: set[str] = set()
-        self.lock = threading.Lock()
 
 
 _process: PerProcess[_Process] = PerProcess(_Process)
@@ -36,18 +39,33 @@ _process: PerProcess[_Process] = PerProcess(_Process)
 
 def begin() -> Owner:
     """Open a session: an owner nobody was before, alive until :func:`end`."""
+    owner = make()
+    _process.get().live.add(owner.session)
+    return owner
+
+
+def make() -> Owner:
+    """Name an owner nobody was before, for a session that has not begun."""
     here = _process.get()
-    session = _ids.token()
-    with here.lock:
-        here.live.add(session)
-    return Owner(host=here.host, boot=here.boot, pid=here.pid, started=here.started, session=session)
+    return Owner(host=here.host, boot=here.boot, pid=here.pid, started=here.started, session=_ids.token())
+
+
+def enter(owner: Owner) -> None:
+    """Begin the session of an owner made before."""
+    _process.get().live.add(owner.session)
+
+
+def ending(owner: Owner) -> Callable[[], None]:
+    """Return what ends a session; whoever finds its name in a head may then take the thread at once.
+
+    Calling it in a ``finally`` runs no Python code, so Ctrl-C cannot come before it has done its work.
+    """
+    return partial(_process.get().live.discard, owner.session)
 
 
 def end(owner: Owner) -> None:
-    """Close a session; whoever finds its name in a head may take the thread at once."""
-    here = _process.get()
-    with here.lock:
-        here.live.discard(owner.session)
+    """End a session."""
+    ending(owner)()
 
 
 def is_dead(owner: Owner) -> bool:
@@ -63,11 +81,8 @@ def is_dead(owner: Owner) -> bool:
 def is_here(owner: Owner) -> bool:
     """Tell whether an owner works in this very process now."""
     here = _process.get()
-    return (owner.host, owner.pid, owner.started) == (
-        here.host,
-        here.pid,
-        here.started,
-    ) and owner.session in here.live
+    same = (owner.host, owner.pid, owner.started) == (here.host, here.pid, here.started)
+    return same and owner.session in here.live
 
 
 def _is_ended_here(owner: Owner, here: _Process) -> bool:

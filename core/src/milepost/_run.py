@@ -92,7 +92,6 @@ class Execution:
         self.thread_id: str | None = None
         self.run_id: str | None = None
         self.journal: Journal | None = None
-        self.questions: dict[str, Question] = {}
         self.asked_at: dict[str, Question] = {}
         self.answers: dict[str, Value] = {}
         self._taken = taken
@@ -103,6 +102,7 @@ class Execution:
         self._signal: Signal | None = None
         self._cause: BaseException | None = None
         self._delivered: list[tuple[BaseException, str]] = []
+        self._heard: dict[str, int] = {}
         self._root: Frame | None = None
         if taken is not None:
             self.thread_id = taken.state.thread
@@ -115,7 +115,6 @@ class Execution:
     def _load(self, run: RunState) -> None:
         assert self.journal is not None  # noqa: S101 - only a taken run is loaded
         self.journal.load(run)
-        self.questions = run.questions
         self.asked_at = {question.call: question for question in run.questions.values()}
         self.answers = run.answers
         self._shown = {
@@ -186,6 +185,16 @@ class Execution:
         """Remember that an exception came from a call."""
         with self._lock:
             self._delivered.append((error, call))
+
+    def heard(self, call: str, made: int) -> None:
+        """Remember how many calls a frame had made when it first got the failure of this one."""
+        with self._lock:
+            self._heard.setdefault(call, made)
+
+    def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
+        """Return how many calls their frames had made when they got these failures, where they got them."""
+        with self._lock:
+            return {call: self._heard[call] for call in calls if call in self._heard}
 
     def sources(self, error: BaseException) -> tuple[str, ...]:
         """Return the calls whose exceptions are in this one's chain of causes and contexts."""
@@ -271,7 +280,7 @@ class Execution:
                 path: max(self._shown.get(path, 0), self._written.get(path, 0))
                 for path in {*self._shown, *self._written}
             }
-            self._written, self._asked, self._delivered = {}, {}, []
+            self._written, self._asked, self._delivered, self._heard = {}, {}, [], {}
             if isinstance(self._signal, Restart):
                 self._signal = None
         self._load(state.run)
@@ -347,10 +356,12 @@ class Execution:
         return Returned(value=value)
 
     def _fail(self, error: Exception) -> NoReturn:
+        causes = self.sources(error)
         record = Failed(
             at=self._now(),
             error=failure(error, where=f"workflow {self.plan.step.name!r}"),
-            caused_by=self.sources(error),
+            caused_by=causes,
+            heard_at=self.heard_at(causes),
             written=dict(self._written),
             pending=self._unfinished(),
         )

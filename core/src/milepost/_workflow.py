@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from milepost._engine import Engine
     from milepost._frame import Frame
     from milepost._inject import RunnableConfig
+    from milepost._lease import Holding
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.events import Event
     from milepost.state import StateSnapshot
@@ -157,7 +158,9 @@ class Workflow(Generic[I, R]):
     def _run(
         self, place: _Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
     ) -> Returned | Paused:
-        with place.engine.executing():
+        executing = place.engine.executing()
+        try:
+            executing.enter()
             plan = self._plan(place)
             if place.checkpointer is None:
                 if isinstance(given, Command):
@@ -166,6 +169,8 @@ class Workflow(Generic[I, R]):
                     )
                 return Execution(plan, watch).execute(given)
             return self._run_recorded(place, plan, given, watch, parent)
+        finally:
+            executing.leave()
 
     def _run_recorded(
         self, place: _Place, plan: Plan, given: I | Command | None, watch: Watch, parent: Parent | None
@@ -178,15 +183,23 @@ class Workflow(Generic[I, R]):
             watch=place.engine.watch,
             lease=place.engine.lease,
         )
-        taken = _claim.take(taker, self._request(place, given, parent))
-        if isinstance(taken, _claim.Settled):
-            return self._settled(place, taken, watch)
-        place.engine.keeper.hold(taken.holding)
+        request, owner = self._request(place, given, parent), _owner.make()
+        end = _owner.ending(owner)
         try:
-            return Execution(plan, watch, taken).execute()
+            _owner.enter(owner)
+            taken = _claim.take(taker, request, owner)
+            if isinstance(taken, _claim.Settled):
+                return self._settled(place, taken, watch)
+            return self._execute(place, Execution(plan, watch, taken), taken.holding)
         finally:
-            place.engine.keeper.let_go(taken.holding)
-            _owner.end(taken.holding.owner)
+            end()
+
+    def _execute(self, place: _Place, execution: Execution, holding: Holding) -> Returned | Paused:
+        place.engine.keeper.hold(holding)
+        try:
+            return execution.execute()
+        finally:
+            place.engine.keeper.let_go(holding)
 
     def _request(self, place: _Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         if isinstance(given, Command):

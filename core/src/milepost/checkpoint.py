@@ -206,7 +206,11 @@ class Claimed(Struct):
 
 
 class Outcome(Struct):
-    """What became of a call: exactly one of ``result``, ``error``, ``cancelled``."""
+    """What became of a call: exactly one of ``result``, ``error``, ``cancelled``.
+
+    ``caused_by`` names the calls whose failures an error carries, ``heard_at`` how many calls their caller had made
+    when it got each: what it did after that may differ once the failure is tried again.
+    """
 
     kind: ClassVar[str] = "outcome"
     call: str
@@ -220,6 +224,7 @@ class Outcome(Struct):
     error: Failure | None = None
     cancelled: bool | None = None
     caused_by: tuple[str, ...] = ()
+    heard_at: Mapping[str, int] = MappingProxyType({})
 
 
 class Observed(Struct):
@@ -280,12 +285,13 @@ class Finished(Struct):
 
 
 class Failed(Struct):
-    """An exception left the body; ``caused_by`` names the calls whose failures it carries."""
+    """An exception left the body; ``caused_by`` and ``heard_at`` are those of an :class:`Outcome`."""
 
     kind: ClassVar[str] = "failed"
     at: str
     error: Failure
     caused_by: tuple[str, ...] = ()
+    heard_at: Mapping[str, int] = MappingProxyType({})
     written: Mapping[str, int] = MappingProxyType({})
     pending: tuple[str, ...] = ()
 
