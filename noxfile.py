@@ -28,6 +28,7 @@ MODES = {
     "workers=8": {"MILEPOST_TEST_WORKERS": "8"},
     "replay=always": {"MILEPOST_TEST_REPLAY": "always"},
 }
+LONG = "tests/property/test_replay_properties.py"  # takes minutes; `tests` runs it, on one interpreter
 BRANCHES = 95.0  # per cent of each package's branches that the tests must take
 
 
@@ -82,9 +83,9 @@ def _check_branches(session: nox.Session, report: Path) -> None:
 
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
-    """Run the plain suite on every supported interpreter."""
+    """Run the plain suite on every supported interpreter: without the crash tests and the longest search."""
     _install(session, "tests")
-    session.run("pytest", "-m", "not crash", *session.posargs)
+    session.run("pytest", "-m", "not crash", f"--ignore={LONG}", *session.posargs)
 
 
 @nox.session

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crash import evidence
-from crash.forkserver import NOTHING, FreshInterpreters, command, environment
-from crash.rig import Job
+from crash.forkserver import FAULTY, NOTHING, FreshInterpreters, command, environment
+from crash.rig import DATABASE, Job
 
 if TYPE_CHECKING:
     import random
@@ -100,6 +100,21 @@ class Enumeration:
             points, lambda server, point: self._kill_and_resume(server, job, truth, point, folder)
         )
 
+    def disk_fails(self, job: Job, truth: Undisturbed) -> tuple[dict[str, object], list[str]]:
+        """Let the disk fail and recover, and the case be seen through; return the error and what is wrong."""
+        folder = self._folder()
+        work = replace(job, folder=str(folder))
+        code = self._servers[0].run(work)
+        assert code == (0 if job.stays else FAULTY), f"{job} ended with {code}: {_error(folder)}"
+        fault = json.loads((folder / "fault").read_text())
+        if job.stays:
+            snapshot = evidence.collect(folder, lines=fault["lines"], tail=fault["tail"])
+        else:
+            snapshot = evidence.collect(folder)
+            code = self._servers[0].run(replace(work, kill=None, fault=None))
+            assert code == 0, f"the process that resumed ended with {code}: {_error(folder)}"
+        return fault, self.judge(folder, truth, [snapshot], job)
+
     def at_random(self, job: Job, truth: Undisturbed, chance: random.Random, kills: int) -> list[str]:
         """Kill interpreters from outside, some time after each has begun to work; return what is wrong in the end."""
         folder = self._folder()
@@ -132,7 +147,8 @@ class Enumeration:
         if evidence.effects(last) != truth.effects:
             findings.append(f"the side effects differ by {evidence.effects(last) ^ truth.effects}")
         in_force = evidence.pragmas(folder)
-        if len(in_force) <= len(snapshots) or any(found != ["wal", 2] for found in in_force):
+        processes = 1 if job.stays else 1 + len(snapshots)
+        if len(in_force) < processes or any(found != ["wal", 2] for found in in_force):
             findings.append(f"journal_mode and synchronous were {in_force}, one pair a process")
         return findings
 
@@ -186,7 +202,7 @@ class Enumeration:
             shutil.copytree(origin, folder)
             return folder
         folder.mkdir()
-        shutil.copy(self._template / evidence.DATABASE, folder)
+        shutil.copy(self._template / DATABASE, folder)
         return folder
 
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from crash.rig import DATABASE, THREAD
 from milepost._fold import ThreadState
 from milepost.checkpoint import Batch
 
 Call = tuple[str, str, str]
 """Thread, run and path: what names a call for ever."""
-
-DATABASE = "journal.db"
 
 
 @dataclass(slots=True)
@@ -34,8 +33,11 @@ class Evidence:
     findings: list[str] = field(default_factory=list)
 
 
-def collect(folder: Path) -> Evidence:
-    """Read a copy of a folder's files, so that it is the next process that recovers the originals."""
+def collect(folder: Path, *, lines: int | None = None, tail: int | None = None) -> Evidence:
+    """Read a copy of a folder's files, so that it is the next process that recovers the originals.
+
+    With ``lines`` and ``tail``: what they said when the ledger had so many lines and the main thread so many batches.
+    """
     found = Evidence(ledger=_ledger(folder))
     if not (folder / DATABASE).exists():
         return found
@@ -44,6 +46,9 @@ def collect(folder: Path) -> Evidence:
             if (folder / name).exists():
                 shutil.copy(folder / name, copy)
         _read(found, Path(copy) / DATABASE)
+    if tail is not None:
+        found.ledger = found.ledger[:lines]
+        found.batches[THREAD] = found.batches.get(THREAD, [])[:tail]
     for thread in found.batches:
         _scan(found, thread)
         _fold(found, thread)

@@ -24,10 +24,13 @@ import sqlite_utils.migrations  # noqa: F401
 import milepost
 from crash import rig, sabotage, workloads
 from crash.rig import Job
+from milepost.errors import StorageError
 
 NOTHING = ""
 """The case that only creates the database."""
 TESTS = Path(__file__).resolve().parents[1]
+FAULTY = 75
+"""The exit code of a process whose disk failed, and which ended because of that."""
 CHILD_SECONDS = 60
 """How long a child may take before it is ended by an alarm; no child needs a hundredth of it."""
 
@@ -47,11 +50,35 @@ def perform(job: Job) -> None:
     if job.sabotage is not None:
         sabotage.WAYS[job.sabotage](checkpointer)
     engine = milepost.Engine(checkpointer=checkpointer, workers=case.workers)
-    with engine:
-        outcome = workloads.see_through(case)
+    try:
+        with engine:
+            outcome = workloads.see_through(case)
+    except StorageError as error:
+        if not here.disk.failed:
+            raise
+        if not job.stays:
+            engine.close()
+            checkpointer.close()
+        here.disk.recover()
+        _write_fault(here, checkpointer, error)
+        if not job.stays:
+            os._exit(FAULTY)
+        with engine:
+            outcome = workloads.see_through(case)
     engine.close()
     checkpointer.close()
     (here.folder / "outcome").write_text(json.dumps(outcome))
+
+
+def _write_fault(here: rig.Rig, checkpointer: rig.WatchedCheckpointer, error: StorageError) -> None:
+    """Write down what the failing disk brought about, and what was on record by then."""
+    facts = {
+        "type": type(error).__name__,
+        "text": str(error),
+        "lines": len((here.folder / "ledger").read_text().splitlines()),
+        "tail": None if checkpointer._closed else checkpointer.tail(rig.THREAD),
+    }
+    (here.folder / "fault").write_text(json.dumps(facts))
 
 
 def _child(job: Job) -> None:

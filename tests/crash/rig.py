@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import signal
 import threading
 from bisect import bisect
@@ -23,6 +24,7 @@ from milepost.checkpoint import Capability
 from milepost_sqlite.checkpointer import SQLiteCheckpointer
 
 THREAD = "main"
+DATABASE = "journal.db"
 PATIENCE = 30.0
 """Seconds after which a process that waits for another of its threads gives up and says so."""
 
@@ -31,8 +33,10 @@ PATIENCE = 30.0
 class Job:
     """What a process is to do: go on with a case in a folder, and die at a point.
 
-    ``kill`` names the point, or is None. ``split`` takes the driver's ability away to change journal and head in one
-    step. ``sabotage`` names a part of the engine to break. ``counting`` writes down every point that is reached.
+    ``kill`` names the point, or is None; with a ``fault`` the disk fails there instead, and the process either
+    ``stays`` to go on once the disk is well again, or ends. ``split`` takes the driver's ability away to change
+    journal and head in one step. ``sabotage`` names a part of the engine to break. ``counting`` writes down every
+    point that is reached.
     """
 
     case: str
@@ -42,6 +46,8 @@ class Job:
     sabotage: str | None = None
     synchronous: str = "full"
     counting: bool = False
+    fault: str | None = None
+    stays: bool = False
 
 
 class Rig:
@@ -59,6 +65,7 @@ class Rig:
         self._holding = False
         self._recorded: set[tuple[str, ...]] = set()
         self._runs: dict[str, list[tuple[int, str]]] = {}
+        self.disk = Disk(self.folder)
         self._reached: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._ledger = os.open(self.folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -74,7 +81,9 @@ class Rig:
         if self.job.counting:
             with (self.folder / "points").open("a") as file:
                 file.write(f"{label}\n")
-        if label == self.job.kill:
+        if label == self.job.kill and self.job.fault is not None:
+            self.disk.fail(self.job.fault)
+        elif label == self.job.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
     # -- the ledger --------------------------------------------------------------------------------------------------
@@ -126,7 +135,9 @@ class Rig:
         place = order.index(int(ordinal)) if order else 0
         if place:
             before = f"{parent}.{order[place - 1]}" if parent else str(order[place - 1])
-            self.until(lambda: self.knows((*call[:2], before)), f"{call} waits for call {before}")
+            self.until(
+                lambda: self.disk.failed or self.knows((*call[:2], before)), f"{call} waits for call {before}"
+            )
 
     def await_call(self, path: str | None) -> None:
         """Return when a call of the run that works here is on record."""
@@ -191,6 +202,35 @@ def install(job: Job) -> Rig:
     return _Here.rig
 
 
+class Disk:
+    """The disk under this process's database, which may fail and recover."""
+
+    def __init__(self, folder: Path) -> None:
+        self.failed = False
+        self.checkpointer: WatchedCheckpointer | None = None
+        self._log = folder / f"{DATABASE}-wal"
+
+    def fail(self, how: str) -> None:
+        """Let no file grow any more ("file size"), or the database have no more pages than it has ("full")."""
+        self.failed = True
+        if how == "file size":
+            size = self._log.stat().st_size if self._log.exists() else 0
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        else:
+            self._limit_pages("(SELECT * FROM pragma_page_count)")
+
+    def recover(self) -> None:
+        """Let everything grow again."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if not self.checkpointer._closed:
+            self._limit_pages(str(2**30))
+
+    def _limit_pages(self, pages: str) -> None:
+        with self.checkpointer._client._connected() as connection:
+            (number,) = connection.execute(f"SELECT {pages}").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {number}")
+
+
 # -- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -249,8 +289,9 @@ class WatchedCheckpointer(SQLiteCheckpointer):
     """The SQLite driver with a kill point at every stage of every write."""
 
     def __init__(self, job: Job, rig: Rig) -> None:
-        super().__init__(rig.folder / "journal.db", synchronous=job.synchronous)
+        super().__init__(rig.folder / DATABASE, synchronous=job.synchronous)
         self.rig = rig
+        rig.disk.checkpointer = self
         self.writing = threading.local()
         if job.split:
             self.capabilities -= {Capability.ATOMIC_HEAD}

@@ -10,7 +10,7 @@ from crash.workloads import CASES
 
 pytestmark = pytest.mark.crash
 
-SPLIT = ("sequence", "questions", "failing_beside", "replaced", "chat", "elsewhere", "left")
+SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left")
 """Cases that are run too with journal and head written one after the other, as on a backend that can do no better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",

@@ -255,11 +255,12 @@ def letters(n):
 @entrypoint
 def races(n):
     futures = [race(number) for number in range(3)]
-    order = []
-    for future in as_completed(futures):
-        here().note("seen", (THREAD, milepost._context.frame().run_id, future._path))
-        order.append(got(add(future.result(), n)))
-    return {"n": n, "order": order}
+    order = [got(future) for future in as_completed(futures)]
+    return {
+        "n": n,
+        "order": order,
+        "sums": [got(add(number, position)) for position, number in enumerate(order)],
+    }
 
 
 @entrypoint
@@ -289,6 +290,19 @@ def left(n):
     first = got(add(n, 1))
     second = got(slow(first))
     return {"n": n, "found": [first, second, got(add(second, 1))]}
+
+
+@step
+def volume(n, number):
+    """Return more than fits into what a page has left."""
+    return [n, number, f"{number}: {LONG * 30}"]
+
+
+@entrypoint
+def library(n):
+    first = got(volume(n, 0))
+    beside = [got(future) for future in [volume(n, number) for number in (1, 2)]]
+    return {"n": n, "sizes": [len(text) for _, _, text in (first, *beside, got(volume(n, 3)))]}
 
 
 # -- programs --------------------------------------------------------------------------------------------------------
@@ -377,7 +391,6 @@ CASES = {
         Case(name="fan_out", workflow=fan_out, workers=5),
         Case(name="group", workflow=group),
         Case(name="nested", workflow=nested),
-        Case(name="nested_on_one_worker", workflow=nested, workers=1),
         Case(name="elsewhere", workflow=elsewhere),
         Case(name="questions", workflow=questions),
         Case(name="side_by_side", workflow=side_by_side),
@@ -390,6 +403,7 @@ CASES = {
         Case(name="letters", workflow=letters),
         Case(name="races", workflow=races),
         Case(name="cancels", workflow=cancels, workers=1),
+        Case(name="library", workflow=library),
         Case(name="left", workflow=left, streams=True),
     )
 }

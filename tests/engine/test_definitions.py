@@ -118,7 +118,11 @@ def test_a_method_in_a_class_body_is_a_task_of_its_instance(engine):
     account = Account(100)
 
     def body(amount: int) -> list[int]:
-        return [account.add(amount).result(), account.take(amount=amount).result(), account.free(amount).result()]
+        return [
+            account.add(amount).result(),
+            account.take(amount=amount).result(),
+            account.free(amount).result(),
+        ]
 
     assert run(body, 5) == [105, 95, 5]
     assert account.add.name == "add"

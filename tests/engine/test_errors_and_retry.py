@@ -65,7 +65,7 @@ def test_continuing_runs_only_what_failed(engine, checkpointer, lab):
     def body(given) -> list[str]:
         return [lab.step(name).result() for name in "abc"]
 
-    with pytest.raises(ValueError, match="^no$"):
+    with pytest.raises(ValueError, match=r"^no$"):
         body.invoke(1, thread_id="t")
     assert body.invoke(None, thread_id="t") == ["A", "B", "C"]
     assert lab.executed == {"a": 1, "b": 2, "c": 1}
@@ -323,7 +323,10 @@ def test_what_was_done_about_a_failure_does_not_bind_a_retry_that_succeeds(engin
         body.invoke(1, thread_id="t")
     assert body.invoke(None, thread_id="t") == ["A", "B"]
     assert lab.executed == {"a": 2, "clean up": 1, "b": 1}
-    assert [(task.id, task.status) for task in body.get_state(thread_id="t").tasks] == [("0", "done"), ("1", "done")]
+    assert [(task.id, task.status) for task in body.get_state(thread_id="t").tasks] == [
+        ("0", "done"),
+        ("1", "done"),
+    ]
     assert body.invoke(None, thread_id="t") == ["A", "B"]
 
 
@@ -372,7 +375,9 @@ def test_calls_within_the_other_branch_are_forgotten_with_it(engine, lab, place)
 
     @entrypoint
     def body(given) -> list[Any]:
-        return {"body": attempt, "task": lambda: in_task().result(), "workflow": lambda: inner.invoke(1)}[place]()
+        return {"body": attempt, "task": lambda: in_task().result(), "workflow": lambda: inner.invoke(1)}[
+            place
+        ]()
 
     with pytest.raises(ValueError, match="no"):
         body.invoke(1, thread_id="t")
@@ -451,7 +456,7 @@ def test_none_on_an_unknown_thread_is_an_error_that_says_to_start_it(engine):
     def body(given) -> Any:
         return given
 
-    with pytest.raises(UnknownThread, match="'nobody'.*start it with an input") as caught:
+    with pytest.raises(UnknownThread, match=r"'nobody'.*start it with an input") as caught:
         body.invoke(None, thread_id="nobody")
     assert caught.value.thread_id == "nobody"
     assert body.get_state(thread_id="nobody").status is None
@@ -796,6 +801,6 @@ def test_calls_that_end_in_another_order_are_no_divergence(engine, lab):
         return [values, interrupt("?")]
 
     body.invoke(1, thread_id="t")
-    values, answer = body.invoke(Command(resume="x"), thread_id="t")
+    values, _ = body.invoke(Command(resume="x"), thread_id="t")
     assert values == [[name + suffix for suffix in "XYZ"] for name in "FEDCBA"]
     assert set(lab.executed.values()) == {1}

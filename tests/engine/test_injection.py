@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping  # noqa: TC003 - annotations are looked at when tests run
 from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
 import pytest
@@ -91,7 +91,9 @@ def general(given, *, config: Mapping[str, Any], store: InMemoryStore, writer: C
     return [config, store, writer]
 
 
-def annotated(given, *, config: Annotated[dict, "config"], store: Annotated[BaseStore, 1], writer: StreamWriter):
+def annotated(
+    given, *, config: Annotated[dict, "config"], store: Annotated[BaseStore, 1], writer: StreamWriter
+):
     return [config, store, writer]
 
 

@@ -334,7 +334,9 @@ def test_tasks_that_run_when_the_run_pauses_are_waited_for_and_recorded():
     engine = Engine(checkpointer=backend, workers=2)
     with engine:
         body.invoke(1, thread_id="t")
-        assert [task.name for task in body.get_state(thread_id="t").tasks if task.status == "done"] == ["slow"]
+        assert [task.name for task in body.get_state(thread_id="t").tasks if task.status == "done"] == [
+            "slow"
+        ]
         assert body.invoke(Command(resume="x"), thread_id="t") == ["x", "slow"]
     engine.close()
     assert executed == {"slow": 1}
@@ -551,7 +553,7 @@ def swallow_in_finally(question):
     try:
         return interrupt(question)
     finally:
-        return "swallowed"  # noqa: B012 - what must not work
+        return "swallowed"  # noqa: B012, SIM107 - what must not work
 
 
 def swallow_in_context(question):
@@ -600,7 +602,11 @@ def test_nothing_that_user_code_catches_swallows_a_question(engine, swallow, pla
 
     @entrypoint
     def body(given) -> Any:
-        ways = {"body": swallow, "task": lambda question: in_task(question).result(), "workflow": inner.invoke}
+        ways = {
+            "body": swallow,
+            "task": lambda question: in_task(question).result(),
+            "workflow": inner.invoke,
+        }
         return ways[place](given)
 
     assert list(questions(body.invoke("really?", thread_id="t"))) == ["really?"]

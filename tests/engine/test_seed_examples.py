@@ -1,5 +1,7 @@
 """The synchronous examples of LangGraph's Functional API page, adapted only in imports; placeholders are filled in."""
 
+# ruff: noqa: PERF402, RET504 - the examples stand as they are published
+
 from __future__ import annotations
 
 import re

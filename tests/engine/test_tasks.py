@@ -30,7 +30,10 @@ def one_worker():
 def outcomes(checkpointer, thread="t"):
     """Return the outcome records of a thread, in order."""
     return [
-        record for _, batch in checkpointer.read(thread) for record in batch.records if record.kind == "outcome"
+        record
+        for _, batch in checkpointer.read(thread)
+        for record in batch.records
+        if record.kind == "outcome"
     ]
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from milepost.errors import OutsideWorkflow
 
@@ -36,6 +36,8 @@ class Surroundings(Protocol):
     def store(self) -> Store | None: ...
     def write(self, value: Any) -> None: ...
 
+
+T = TypeVar("T")
 
 _frame: ContextVar[Any] = ContextVar("milepost_frame", default=None)
 _engines: ContextVar[tuple[Any, ...]] = ContextVar("milepost_engines", default=())
@@ -79,19 +81,17 @@ def _enter(frame: Any, engine: Any, function: Callable[[], None]) -> None:
     function()
 
 
-class within:  # noqa: N801 - reads as a statement: `with within(frame):`
-    """Make a frame the current one for a block, in the caller's own context."""
+def run_within(frame: Any, function: Callable[[], T]) -> T:
+    """Run a function in a copy of the caller's context that holds the frame.
 
-    __slots__ = ("_frame", "_token")
+    The interpreter itself leaves the copy, so that Ctrl-C cannot leave the caller inside a frame that is over.
+    """
+    return copy_context().run(_enter_frame, frame, function)
 
-    def __init__(self, frame: Any) -> None:
-        self._frame = frame
 
-    def __enter__(self) -> None:
-        self._token = _frame.set(self._frame)
-
-    def __exit__(self, *_: object) -> None:
-        _frame.reset(self._token)
+def _enter_frame(frame: Any, function: Callable[[], T]) -> T:
+    _frame.set(frame)
+    return function()
 
 
 def enter_engine(engine: Any) -> None:

@@ -246,6 +246,13 @@ def _drain_all() -> None:
         engine.drain()
 
 
+def _close_drivers() -> None:
+    """Close what this process opened: at exit, when no thread is left that could use it."""
+    for engine in _live_engines():
+        with suppress(Exception):  # nobody is left to be told
+            engine._opened.close()  # noqa: SLF001 - the engine's own helper
+
+
 def _live_engines() -> Iterator[Engine]:
     yield from list(_engines)
 
@@ -260,3 +267,4 @@ def _drain_at_exit() -> None:
         from concurrent.futures import thread as _  # noqa: F401 - for its own registration
 
         getattr(threading, "_register_atexit", atexit.register)(_drain_all)
+        atexit.register(_close_drivers)

@@ -28,13 +28,24 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Who watches a run, and whether they have left: one function per namespace."""
+    """Who watches a run, and whether they have left: one function per namespace.
 
-    def __init__(self, function: Callable[[Event], None] | None = None) -> None:
+    A run that a call of another run began (``around``) has nobody left to watch it when that one stops.
+    """
+
+    def __init__(
+        self, function: Callable[[Event], None] | None = None, *, around: Execution | None = None
+    ) -> None:
         self.functions: dict[Namespace, Callable[[Event], None]] = {}
         self.left = False
+        self._around = around
         if function is not None:
             self.functions[()] = function
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run is to stop because nobody waits for it any more."""
+        return self.left or (self._around is not None and self._around.is_stopping)
 
     def tell(self, event: Event) -> None:
         """Hand an event to whoever watches its namespace."""
@@ -59,6 +70,10 @@ class Execution(Protocol):
 
     def check(self) -> None:
         """Raise the signal that stops the whole execution, if there is one."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the execution is to stop, and not to begin anew."""
 
     def abort(self, error: Exception) -> Aborted:
         """Stop the whole execution with an error; return the signal to raise."""
@@ -306,7 +321,8 @@ class Frame:
             self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show("interrupt", shows))
         elif known is not None and known.digest != digest:
             self.diverge(path, _show_question(known), _show("interrupt", shows))
-        id_ = _ids.interrupt_id(self.execution.run_id, path, digest)
+        same = known if known is not None and known.digest == digest else None
+        id_ = _ids.interrupt_id(self.execution.run_id, path, digest) if same is None else same.id
         answer = self.execution.answers.get(id_)
         if answer is not None:
             return serde.decode(answer.raw, where=f"the answer to {id_}", identity=f"{id_}/answer")
@@ -483,6 +499,7 @@ class Frame:
     def _join(self, ended: Ended, patience: float | None) -> None:
         """Wait for this frame's calls: on return and on a pause for all of them, else for those that have begun."""
         everything = ended.error is None and (ended.signal is None or isinstance(ended.signal, Suspended))
+        stopped = isinstance(ended.signal, Stopped | Aborted)
         resting = ended.error is not None or ended.signal is not None
         deadline = self.execution.clock.monotonic() + patience if resting and patience is not None else None
         for future in list(self.children.values()):
@@ -491,6 +508,8 @@ class Frame:
                 continue
             if not everything and call.claim():
                 future._settle(error=Stopped())  # noqa: SLF001
+            elif stopped and not call.begun:
+                continue  # whoever has claimed it finds that the run stops; nobody has, if Ctrl-C came in between
             elif deadline is None:
                 future._wait_here()  # noqa: SLF001
             elif not future._block(max(0.0, deadline - self.execution.clock.monotonic())):  # noqa: SLF001

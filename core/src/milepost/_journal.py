@@ -56,7 +56,7 @@ class Journal:
         self.position = position
         self._batches = 0
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._idle = threading.Condition(self._lock)  # entered by its lock: that is safe from Ctrl-C
         self._queue: deque[Entry] = deque()
         self._seen: list[Observed] = []
         self._sent = 0  # how many of them the append in flight takes along
@@ -124,17 +124,23 @@ class Journal:
 
     def record(self, entry: Entry) -> None:
         """Write an outcome: returns when it is durable, or when whoever appends now has taken it along."""
-        with self._lock:
-            broken = self._broken
-            if broken is None:
-                self._queue.append(entry)
-                if self._appending:
-                    return
-                self._appending = True
-        if broken is not None:
-            entry.failed(broken)
-            return
-        self._append_all()
+        ours = False
+        try:
+            with self._lock:
+                broken = self._broken
+                if broken is None:
+                    self._queue.append(entry)
+                    if self._appending:
+                        return
+                    self._appending = ours = True
+            if broken is not None:
+                entry.failed(broken)
+                return
+            self._append_all()
+        except BaseException as cause:
+            if ours:
+                self._cut(cause)
+            raise
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -146,7 +152,7 @@ class Journal:
         Raises:
             OwnershipLost: the block met a batch of somebody else.
         """
-        with self._idle:
+        with self._lock:
             while self._appending:
                 self._idle.wait()
             self._appending = True
@@ -231,11 +237,15 @@ class Journal:
                     self._hand_over()
                     return
         except BaseException as cause:
-            self._refuse(self._flying, self._cut_short(cause))
-            with self._idle:
-                self._appending = False
-                self._idle.notify_all()
+            self._cut(cause)
             raise
+
+    def _cut(self, cause: BaseException) -> None:
+        """Stop writing for ever: what was being written may have been applied."""
+        self._refuse(self._flying, self._cut_short(cause))
+        with self._lock:
+            self._appending = False
+            self._idle.notify_all()
 
     def _hand_over(self) -> None:
         thread = threading.Thread(target=self._append_all, args=(inf,), name="milepost-journal")
@@ -253,7 +263,7 @@ class Journal:
         return error
 
     def _append_next(self) -> bool:
-        with self._idle:
+        with self._lock:
             if not self._queue:
                 self._appending = False
                 self._idle.notify_all()

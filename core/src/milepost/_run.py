@@ -130,9 +130,14 @@ class Execution:
             raise self._signal
         if self._taken is not None and self._taken.holding.lost:
             raise self.abort(_lost(self._taken.state.thread, self._taken.state.tail))
-        if self.watch.left or self.engine.closing:
+        if self.watch.is_gone or self.engine.closing:
             self.stop(None)
             raise Stopped
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this execution is to stop, and not to begin anew."""
+        return isinstance(self._signal, Stopped | Aborted) or self.watch.is_gone or self.engine.closing
 
     def abort(self, error: Exception) -> Aborted:
         """Stop with an error; the first one counts."""
@@ -234,8 +239,11 @@ class Execution:
         step = self.plan.step
         scope = Scope(store=self.plan.store, previous=self._previous)
         self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
-        with _context.within(frame):
+
+        def body() -> Ended:
             return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
+
+        return _context.run_within(frame, body)
 
     def _run_recorded(self) -> Ended:
         while True:
@@ -288,16 +296,17 @@ class Execution:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _conclude_unrecorded(self, ended: Ended) -> Returned:
+        signal = self._ending(ended)
+        if signal is not None:
+            self._raise_stop(signal)
         if ended.error is not None:
             raise ended.error
-        if ended.signal is not None:
-            self._raise_stop(ended.signal)
         value = ended.value.value if isinstance(ended.value, Final) else ended.value
         self.emit(WorkflowFinished(namespace=(), name=self.plan.step.name, result=value))
         return Returned(value=value)
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
-        signal = self._signal if isinstance(self._signal, Aborted) else ended.signal
+        signal = self._ending(ended)
         if isinstance(signal, Aborted):
             self._conclude_aborted(signal.error)
         if isinstance(signal, Suspended):
@@ -308,6 +317,12 @@ class Execution:
         if ended.error is not None:
             self._fail(ended.error)
         return self._finish(ended.value)
+
+    def _ending(self, ended: Ended) -> Signal | None:
+        """Return the control flow that ends the execution; Ctrl-C counts even where no call has noticed it."""
+        if isinstance(self._signal, Aborted):
+            return self._signal
+        return ended.signal if self._cause is None else Stopped()
 
     def _raise_stop(self, signal: Signal) -> NoReturn:
         if isinstance(signal, Aborted):

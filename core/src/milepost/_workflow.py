@@ -285,7 +285,7 @@ class Workflow(Generic[I, R]):
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
             try:
-                return _answer(self._run(place, given, Watch(), parent))
+                return _answer(self._run(place, given, Watch(around=inner.execution), parent))
             except EngineClosed:
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise

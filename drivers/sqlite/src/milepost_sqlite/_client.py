@@ -303,7 +303,7 @@ def _switched_to_wal(connection: sqlite3.Connection) -> str | None:
 
 @contextmanager
 def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
-    if connection.in_transaction:  # Ctrl-C came between its begin and its block; the lock is ours, so nobody uses it
+    if connection.in_transaction:  # left by a Ctrl-C between its begin and its block; the lock is ours
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
