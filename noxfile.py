@@ -22,9 +22,8 @@ DISTRIBUTIONS = [Path("core"), *sorted(file.parent for file in Path("drivers").g
 PACKAGES = [file.parent for folder in DISTRIBUTIONS for file in sorted(folder.glob("src/*/py.typed"))]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-MODES = {
+MODES = {  # beside two workers, which is what `tests` and `matrix` run with
     "workers=1": {"MILEPOST_TEST_WORKERS": "1"},
-    "workers=2": {"MILEPOST_TEST_WORKERS": "2"},
     "workers=8": {"MILEPOST_TEST_WORKERS": "8"},
     "replay=always": {"MILEPOST_TEST_REPLAY": "always"},
 }

@@ -11,7 +11,9 @@ import textwrap
 import threading
 from typing import Self
 
-PATIENCE = 90.0  # seconds after which a child that does not end is killed, so that its test fails instead of hanging
+PATIENCE = (
+    90.0  # seconds after which a child that does not end is killed, so that its test fails instead of hanging
+)
 
 PRELUDE = """
 import os, signal, sys, threading

@@ -14,7 +14,7 @@ import milepost
 from milepost.memory import MemoryCheckpointer
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
-WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "4"))
+WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
 @pytest.fixture(params=["memory", "memory-split", "sqlite"])

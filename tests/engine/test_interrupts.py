@@ -342,6 +342,56 @@ def test_tasks_that_run_when_the_run_pauses_are_waited_for_and_recorded():
     assert executed == {"slow": 1}
 
 
+class Impatient:
+    """A workflow that asks while a task of its own still runs, on an engine that does not wait for it."""
+
+    def __init__(self, checkpointer):
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.executed, self.futures = Counter(), []
+        self.engine = Engine(checkpointer=checkpointer, workers=2, pause_wait=0.01)
+
+        @task
+        def slow() -> str:
+            self.executed["slow"] += 1
+            self.begun.set()
+            assert self.go.wait(PATIENCE)
+            return "slow"
+
+        @entrypoint
+        def body(given) -> list[Any]:
+            self.futures.append(slow())
+            assert self.begun.wait(PATIENCE)
+            answer = interrupt("?")
+            self.go.set()
+            return [answer, self.futures[-1].result()]
+
+        self.workflow = body
+
+
+def test_a_task_that_outlasts_the_pause_is_pending_and_its_late_outcome_counts(checkpointer):
+    flow = Impatient(checkpointer)
+    with flow.engine:
+        flow.workflow.invoke(1, thread_id="t")
+        assert records(checkpointer)[-1].pending == ("0",)
+        flow.go.set()
+        assert flow.futures[0].result(PATIENCE) == "slow"
+        assert flow.workflow.invoke(Command(resume="x"), thread_id="t") == ["x", "slow"]
+    flow.engine.close()
+    assert flow.executed == {"slow": 1}
+
+
+def test_a_late_outcome_is_discarded_once_the_run_goes_on_without_it(checkpointer):
+    flow = Impatient(checkpointer)
+    with flow.engine:
+        flow.workflow.invoke(1, thread_id="t")
+        assert flow.workflow.invoke(Command(resume="x"), thread_id="t") == ["x", "slow"]
+        with contextlib.suppress(BaseException):
+            flow.futures[0].result(PATIENCE)
+    flow.engine.close()
+    assert flow.executed == {"slow": 2}  # it had no outcome when the run went on
+    assert [record.call for record in records(checkpointer) if record.kind == "outcome"] == ["0"]
+
+
 # -- nested --------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,6 @@ from enum import IntEnum
 from fractions import Fraction
 
 import pytest
-from other_process import OtherProcess
 
 import milepost
 from milepost import Command, entrypoint, interrupt, task
@@ -37,6 +36,7 @@ from milepost.errors import (
     WrongWorkflow,
 )
 from milepost.memory import MemoryCheckpointer
+from other_process import OtherProcess
 
 LOST_RACE = (ThreadBusy, AlreadyAnswered, NothingToResume)
 
@@ -67,7 +67,10 @@ def at_once(engine, count, function):
 
 def recorded(checkpointer, thread):
     return [
-        record.call for _, batch in checkpointer.read(thread) for record in batch.records if type(record) is Outcome
+        record.call
+        for _, batch in checkpointer.read(thread)
+        for record in batch.records
+        if type(record) is Outcome
     ]
 
 
@@ -219,7 +222,9 @@ def test_w05_double_resume_has_one_winner(engine):
         paid.clear()
         thread = f"w5-{number}"
         payment.invoke("go", thread_id=thread)
-        found = at_once(engine, 2, lambda mine, id_=thread: payment.invoke(Command(resume=mine), thread_id=id_))
+        found = at_once(
+            engine, 2, lambda mine, id_=thread: payment.invoke(Command(resume=mine), thread_id=id_)
+        )
         losers = [result for result in found if isinstance(result, LOST_RACE)]
         assert len(losers) == 1, found
         (winner,) = [result for result in found if result not in losers]

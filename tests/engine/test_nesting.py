@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from milepost import Command, Engine, MemorySaver, entrypoint, interrupt, task
-from milepost.errors import InvalidCommand, MissingThreadId, ThreadBusy
+from milepost.errors import InvalidCommand, MissingThreadId, StorageError, ThreadBusy
+from milepost.memory import MemoryCheckpointer
 
 PATIENCE = 20
 
@@ -292,6 +293,47 @@ def test_a_workflow_on_another_thread_is_a_run_of_its_own_and_is_not_run_twice(e
     started = records(checkpointer, "other")[0]
     assert (started.parent.thread, started.parent.call) == ("t", "0")
     assert inner.get_state(thread_id="other").values == 3
+
+
+class ForgetsOnce(MemoryCheckpointer):
+    """Refuses the first batch that holds some text, as a backend that fails at that moment."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.texts = [text]
+
+    def _append(self, thread, position, data, swap):
+        if self.texts and self.texts[0] in data:
+            self.texts.clear()
+            raise StorageError("the backend failed")
+        super()._append(thread, position, data, swap)
+
+
+def test_a_run_on_another_thread_is_found_again_when_its_result_was_not_recorded_here():
+    backend, executed = ForgetsOnce(b'"name":"inner"'), Counter()
+
+    @task
+    def leaf(number: int) -> int:
+        executed[number] += 1
+        return number
+
+    @entrypoint
+    def inner(number: int) -> int:
+        return leaf(number).result() * 2
+
+    @entrypoint
+    def outer(number: int) -> int:
+        return inner.invoke(number, thread_id="other") + 1
+
+    engine = Engine(checkpointer=backend, workers=2)
+    with engine:
+        with pytest.raises(StorageError, match="the backend failed"):
+            outer.invoke(5, thread_id="t")
+        assert inner.get_state(thread_id="other").status == "done"
+        assert outer.invoke(None, thread_id="t") == 11
+    engine.close()
+    assert executed == {5: 1}
+    assert kinds(backend, "other") == ["started", "outcome", "finished"]
 
 
 def test_a_question_on_another_thread_is_given_back_as_that_threads_pause(engine):

@@ -9,10 +9,9 @@ import signal
 import threading
 
 import pytest
-from manual_clock import ManualClock
-from other_process import OtherProcess
 
 import milepost
+from manual_clock import ManualClock
 from milepost import Command, entrypoint, interrupt, task
 from milepost._claim import read_thread
 from milepost._ids import token
@@ -28,6 +27,7 @@ from milepost.errors import (
     UnknownThread,
 )
 from milepost.memory import MemoryCheckpointer
+from other_process import OtherProcess
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "4"))
@@ -267,7 +267,9 @@ def busy(flow):
     [{"host": "another-host"}, {"boot": "another-boot/pid:[1]"}, {"boot": ""}],
     ids=["another host", "another boot or namespace", "no boot id"],
 )
-def test_an_owner_elsewhere_is_replaced_when_its_lease_has_not_changed_for_its_whole_length(cut_off, elsewhere):
+def test_an_owner_elsewhere_is_replaced_when_its_lease_has_not_changed_for_its_whole_length(
+    cut_off, elsewhere
+):
     flow, clock, edit = cut_off
     edit(**elsewhere)
     assert busy(flow) == 30.0
@@ -288,7 +290,9 @@ def test_an_owner_elsewhere_that_renews_is_watched_from_the_start(cut_off):
     assert busy(flow) == 30.0
 
 
-@pytest.mark.parametrize("change", [{"started": 1}, {"session": "never-begun"}], ids=["id used again", "ended"])
+@pytest.mark.parametrize(
+    "change", [{"started": 1}, {"session": "never-begun"}], ids=["id used again", "ended"]
+)
 def test_an_owner_of_this_host_whose_process_or_session_is_gone_is_replaced_at_once(cut_off, change):
     flow, _, edit = cut_off
     edit(**change)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -(2**70), 0.0, -0.0, 1.0, float("inf"), "", "x", "ünïcode \u2028 🦊", b"", b"\x00\xff",
     (), (1,), (1, (2, [3, ()])), [], [1, 2.0, True], ["long", *range(40)], {}, {"a": [1]}, {1: "int", (2,): "tuple"},
     {"$tuple": [1]}, set(), {1, "1", (1,)}, frozenset({b"x", None}), {"nested": ({"set": {3}}, b"y")}, 2 + 3j,
-    datetime(2024, 2, 29, 12, tzinfo=UTC), datetime(2024, 2, 29), date(2000, 1, 1), timedelta(days=-1, seconds=3),
+    datetime(2024, 2, 29, 12, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=timezone(timedelta(1) / 9)),
+    date(2000, 1, 1), timedelta(days=-1, seconds=3),
     Decimal("1.20"), uuid.UUID(int=7), PurePosixPath("a/b"), "z" * 200,
 )  # fmt: skip
 
@@ -152,7 +153,11 @@ class Alter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One block for each run on the thread. ``saves`` makes runs return ``final``; ``answers`` is ``all`` or ``one``."""
+    """A block for each run on the thread.
+
+    ``saves`` makes runs return ``final``; ``answers`` is ``all`` or ``one`` at a time; ``retries``: also a failure that
+    is permanent is tried again.
+    """
 
     runs: tuple[Block, ...]
     saves: bool = False
@@ -164,7 +169,9 @@ class Program:
 
 values = st.sampled_from(VALUES)
 NAMES = ("alpha", "beta", "gamma")
-_STEPS = ("do",) * 5 + ("fan",) * 4 + ("ask",) * 3 + ("fail",) * 2 + ("race",) * 2 + ("branch", "loop", "alter")
+_STEPS = (
+    ("do",) * 5 + ("fan",) * 4 + ("ask",) * 3 + ("fail",) * 2 + ("race",) * 2 + ("branch", "loop", "alter")
+)
 _HANDLES = ("bare", "bare", "caught", "chained", "inspected")
 _DEEPEST = 3
 
@@ -234,7 +241,7 @@ class _Maker:
         )
         return Fan(site=self.site(), calls=calls, between=between, order=tuple(order), how=how)
 
-    def _ask(self, _depth: int, *, caught: bool) -> Ask:  # noqa: ARG002 - the makers of steps are called alike
+    def _ask(self, _depth: int, *, caught: bool) -> Ask:
         return Ask(site=self.site(), value=self.draw(values))
 
     def _fail(self, _depth: int, *, caught: bool) -> Fail:
@@ -249,12 +256,12 @@ class _Maker:
     def _loop(self, depth: int, *, caught: bool) -> Loop:
         return Loop(times=2, body=self.block(depth, caught=caught, least=1, most=1))
 
-    def _race(self, _depth: int, *, caught: bool) -> Race:  # noqa: ARG002
+    def _race(self, _depth: int, *, caught: bool) -> Race:
         self.left -= 1
         how = self.pick(("done", "running", "cancel", "timeout", "late"))
         return Race(site=self.site(), how=how, value=self.draw(values), polls=self.pick((1, 2, 5)))
 
-    def _alter(self, _depth: int, *, caught: bool) -> Alter:  # noqa: ARG002
+    def _alter(self, _depth: int, *, caught: bool) -> Alter:
         return Alter()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,11 +22,21 @@ from hypothesis.stateful import (
 )
 
 from milepost import open_checkpointer
-from milepost.checkpoint import Batch, Capability, Claimed, Head, HeadQuery, Outcome, Owner, Status, Swap, Value
+from milepost.checkpoint import (
+    Batch,
+    Claimed,
+    Head,
+    HeadQuery,
+    Outcome,
+    Owner,
+    Status,
+    Swap,
+    Value,
+)
 from milepost.errors import Closed, HeadMoved, PositionTaken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from milepost.checkpoint import Checkpointer
@@ -82,7 +93,13 @@ class Machine(RuleBasedStateMachine):
     def batch(self, text: str) -> Batch:
         number = next(self.batches)
         outcome = Outcome(
-            call=str(number), name=text, digest="d", shows=text, began=AT, ended=AT, result=Value(text="[1, null]")
+            call=str(number),
+            name=text,
+            digest="d",
+            shows=text,
+            began=AT,
+            ended=AT,
+            result=Value(text="[1, null]"),
         )
         return Batch(id=f"s-{number}", records=(Claimed(at=AT, owner=OWNER), outcome))
 
@@ -113,9 +130,11 @@ class Machine(RuleBasedStateMachine):
         position = max(self.model.tail(thread) + offset, 0)
         batch = self.batch(text)
         answer = self.ask(lambda driver: driver.append(thread, position, batch))
-        free = position == self.model.tail(thread) - 1 and answer == ("returned", None)
-        taken = answer[0] == "raised" and answer[1] == "PositionTaken"
-        assert free or taken
+        if answer == ("returned", None):
+            assert self.model.tail(thread) == position + 1
+        else:
+            assert answer[1] == "PositionTaken"
+            assert offset
         self.threads.add(thread)
         return thread, position, batch, None
 
@@ -128,7 +147,9 @@ class Machine(RuleBasedStateMachine):
         workflow=WORKFLOWS,
         wake=WAKES,
     )
-    def rest(self, thread: str, right: bool, text: str, status: Status, workflow: str, wake: float | None) -> Any:
+    def rest(
+        self, thread: str, right: bool, text: str, status: Status, workflow: str, wake: float | None
+    ) -> Any:
         position, batch = self.model.tail(thread), self.batch(text)
         swap = self.swap(thread, right=right, status=status, workflow=workflow, wake=wake)
         assert self.ask(lambda driver: driver.rest(thread, position, batch, swap)) == ("returned", None)
@@ -136,7 +157,9 @@ class Machine(RuleBasedStateMachine):
         assert (self.model.load_head(thread) == swap.head) is right
         return thread, position, batch, swap
 
-    @rule(thread=THREADS, text=TEXTS, swap_right=st.booleans(), position_right=st.booleans(), workflow=WORKFLOWS)
+    @rule(
+        thread=THREADS, text=TEXTS, swap_right=st.booleans(), position_right=st.booleans(), workflow=WORKFLOWS
+    )
     def wake(self, thread: str, text: str, swap_right: bool, position_right: bool, workflow: str) -> None:
         """Where head and journal change in two steps, the head may be taken and the batch not applied."""
         tail = self.model.tail(thread)
@@ -248,7 +271,7 @@ class Machine(RuleBasedStateMachine):
         query = HeadQuery(statuses=statuses, workflow=workflow, wake_before=before)
         cursor, listed = None, []
         while True:
-            _, (heads, cursor) = self.ask(lambda driver: driver.list_heads(query, cursor=cursor, limit=limit))
+            _, (heads, cursor) = self.ask(partial(_page, query, cursor, limit))
             listed += heads
             assert len(heads) == limit or cursor is None
             if cursor is None:
@@ -259,7 +282,15 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_driver_holds_the_same(self) -> None:
         for thread in getattr(self, "threads", ()):
-            self.ask(lambda driver: (driver.load_head(thread), driver.tail(thread)))
+            self.ask(partial(_head_and_tail, thread))
+
+
+def _page(query: HeadQuery, cursor: str | None, limit: int, driver: Checkpointer) -> Any:
+    return driver.list_heads(query, cursor=cursor, limit=limit)
+
+
+def _head_and_tail(thread: str, driver: Checkpointer) -> tuple[Head | None, int]:
+    return driver.load_head(thread), driver.tail(thread)
 
 
 def _answer(what: Callable[[Checkpointer], Any], driver: Checkpointer) -> tuple[Any, ...]:

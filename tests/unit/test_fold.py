@@ -112,7 +112,13 @@ def data(state):
         name: list(value.items()) if isinstance(value := getattr(state.run, name), dict) else value
         for name in RunState.__slots__
     }
-    return {"thread": state.thread, "tail": state.tail, "owner": state.owner, "finished": state.finished, "run": run}
+    return {
+        "thread": state.thread,
+        "tail": state.tail,
+        "owner": state.owner,
+        "finished": state.finished,
+        "run": run,
+    }
 
 
 def reasons(state):
@@ -177,7 +183,9 @@ def test_what_may_follow_what(before, kind):
     assert state.tail == unchanged.tail + 1
 
 
-@pytest.mark.parametrize("record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned()])
+@pytest.mark.parametrize(
+    "record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned()]
+)
 def test_after_a_claim_no_record_of_the_former_owner_is_legal(record):
     state = folded(started(), ("b", claimed("b")), ("a", record))
     assert len(state.rejected) == 1
@@ -251,7 +259,11 @@ def test_an_observation_repeated_is_known_by_each_of_its_numbers():
 
 def test_voided_follows_the_causes():
     state = folded(
-        started(), outcome("0"), outcome("1.0", FAILURE), outcome("1", FAILURE, ("1.0",)), outcome("2", FAILURE, ("2",))
+        started(),
+        outcome("0"),
+        outcome("1.0", FAILURE),
+        outcome("1", FAILURE, ("1.0",)),
+        outcome("2", FAILURE, ("2",)),
     )
     assert voided(state.run, ["1"]) == ("1", "1.0")
     assert voided(state.run, ["2", "never made"]) == ("2",)
@@ -269,7 +281,9 @@ def test_a_run_that_was_cut_off_is_closed_by_whoever_claims_it():
 
 
 def test_another_run_than_the_newest_is_not_closed():
-    assert reasons(folded(started(), interrupted(), abandoned("run-0"))) == ["abandoned: it closes another run"]
+    assert reasons(folded(started(), interrupted(), abandoned("run-0"))) == [
+        "abandoned: it closes another run"
+    ]
 
 
 def test_the_last_finished_run_is_known_through_runs_that_did_not_finish():
@@ -290,7 +304,9 @@ BODY = st.one_of(
     st.builds(outcome, CALLS, st.sampled_from([None, FAILURE]), st.tuples(CALLS)),
     st.builds(observed, st.sampled_from(["", "1"]), st.integers(0, 3), st.integers(0, 3), st.integers(1, 2)),
     st.builds(interrupted, NAMES, NAMES),
-    st.builds(lambda session, names: resumed(session, **dict.fromkeys(names, NULL)), SESSIONS, st.sets(NAMES)),
+    st.builds(
+        lambda session, names: resumed(session, **dict.fromkeys(names, NULL)), SESSIONS, st.sets(NAMES)
+    ),
     st.builds(failed, CALLS),
     st.builds(retried, CALLS, session=SESSIONS),
     st.builds(finished, RUNS),
@@ -329,7 +345,11 @@ def test_no_sequence_of_records_is_too_strange_to_fold(journal):
     assert len(state.rejected) <= records
     if state.run is not None:
         assert set(state.run.pending) <= set(state.run.questions)
-        assert (state.run.status is Status.INTERRUPTED) or not state.run.pending or state.status is Status.ABANDONED
+        assert (
+            (state.run.status is Status.INTERRUPTED)
+            or not state.run.pending
+            or state.status is Status.ABANDONED
+        )
         assert (state.run.finished is not None) is (state.status is Status.DONE)
 
 

@@ -45,9 +45,7 @@ def journal(backend):
 
 
 def outcome(call, text="1"):
-    return Outcome(
-        call=call, name="work", digest="", shows="", began="b", ended="e", result=Value(text=text)
-    )
+    return Outcome(call=call, name="work", digest="", shows="", began="b", ended="e", result=Value(text=text))
 
 
 class Waiting:
@@ -78,7 +76,10 @@ def record(journal, *calls):
 def batches(backend):
     """Return the calls, or kinds of other records, of each batch."""
     return [
-        [getattr(record, "call", None) if type(record) is Outcome else record.kind for record in batch.records]
+        [
+            getattr(record, "call", None) if type(record) is Outcome else record.kind
+            for record in batch.records
+        ]
         for _, batch in backend.read("t")
     ]
 

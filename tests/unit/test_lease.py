@@ -6,8 +6,8 @@ import logging
 import threading
 
 import pytest
-from manual_clock import ManualClock
 
+from manual_clock import ManualClock
 from milepost import _owner
 from milepost._ids import token
 from milepost._lease import Holding, Keeper, Watch

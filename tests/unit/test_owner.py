@@ -129,7 +129,9 @@ def test_the_same_process_id_in_another_namespace_tells_nothing(proc):
     assert _owner.is_dead(replace(theirs, boot=ours.boot))
 
 
-@pytest.mark.parametrize(("state", "dead"), [("S", False), ("T", False), ("D", False), ("Z", True), ("X", True)])
+@pytest.mark.parametrize(
+    ("state", "dead"), [("S", False), ("T", False), ("D", False), ("Z", True), ("X", True)]
+)
 def test_the_state_of_a_process_is_read_behind_its_name(proc, child, state, dead):
     show(proc, child.pid, state=state, started=77)
     theirs = replace(_owner.begin(), pid=child.pid, started=77, session="theirs")

@@ -242,7 +242,8 @@ class Journal:
 
     def _cut(self, cause: BaseException) -> None:
         """Stop writing for ever: what was being written may have been applied."""
-        self._refuse(self._flying, self._cut_short(cause))
+        flying, self._flying = self._flying, []
+        self._refuse(flying, self._cut_short(cause))
         with self._lock:
             self._appending = False
             self._idle.notify_all()
