@@ -135,7 +135,7 @@ def watch_until_taken(flow, deadline=60.0):
     raise AssertionError("the lease never ended")
 
 
-# -- two processes, one SQLite file ------------------------------------------------------------------------------------
+# -- two processes, one SQLite file ------------------------------------------------------------
 
 
 def test_a_second_process_is_told_who_holds_the_thread(here, tmp_path):
@@ -212,7 +212,7 @@ def test_a_lease_is_renewed_for_as_long_as_one_task_runs(here, tmp_path):
     assert here.ledger() == ["first", "hold", "last"]
 
 
-# -- owners elsewhere, on a clock that stands still ----------------------------------------------------------------------
+# -- owners elsewhere, on a clock that stands still ------------------------------------------------------------
 
 
 @task
@@ -332,7 +332,7 @@ def test_a_call_in_this_process_is_busy_until_it_ends(engine):
     assert flow.invoke(None, thread_id="t") == "done"
 
 
-# -- races ---------------------------------------------------------------------------------------------------------------
+# -- races ------------------------------------------------------------
 
 ROUNDS = 200
 
@@ -442,7 +442,7 @@ def test_of_a_resume_and_a_new_start_at_once_the_journal_knows_which_came_first(
             assert kinds[-2:] == ["resumed", "finished"]
 
 
-# -- disks that fail -----------------------------------------------------------------------------------------------------
+# -- disks that fail ------------------------------------------------------------
 
 
 class Faulty(Checkpointer):

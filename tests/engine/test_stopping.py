@@ -69,7 +69,7 @@ def go_on(program, directory):
     return result
 
 
-# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+# -- Ctrl-C ------------------------------------------------------------
 
 IN_THE_BODY = (
     COMMON
@@ -349,7 +349,7 @@ def test_ctrl_c_at_any_moment_leaves_a_thread_that_goes_on(tmp_path, url):
         assert child.end() == ["enough places"]
 
 
-# -- SystemExit --------------------------------------------------------------------------------------------------------
+# -- SystemExit ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["body", "task", "task of a task", "worker", "nobody waits"])
@@ -398,7 +398,7 @@ def test_system_exit_ends_the_run_and_reaches_the_caller(engine, way, place):
     assert sorted(ran) == ["first", "nobody waits", "task", "task of a task", "worker"]
 
 
-# -- closing an engine ---------------------------------------------------------------------------------------------------
+# -- closing an engine ------------------------------------------------------------
 
 
 def in_a_thread(function):
@@ -551,7 +551,7 @@ def test_a_drained_engine_lets_no_further_step_begin(engine, slow_flow):
     assert slow_flow.ran == ["first", "second"]
 
 
-# -- the end of the interpreter --------------------------------------------------------------------------------------------
+# -- the end of the interpreter ------------------------------------------------------------
 
 EXITING = (
     COMMON
@@ -592,7 +592,7 @@ def test_the_end_of_the_interpreter_drains_a_stream_that_nobody_finished(tmp_pat
     driver.close()
 
 
-# -- abandoned streams -------------------------------------------------------------------------------------------------------
+# -- abandoned streams ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("leave", ["close", "break", "error"])
@@ -642,7 +642,7 @@ def test_a_stream_closed_at_the_question_leaves_the_run_paused(engine):
     assert flow.invoke(Command(resume="yes"), thread_id="t") == "yes"
 
 
-# -- forks ---------------------------------------------------------------------------------------------------------------------
+# -- forks ------------------------------------------------------------
 
 FORKING = """
     import faulthandler

@@ -84,7 +84,7 @@ def batches(backend):
     ]
 
 
-# -- group commit --------------------------------------------------------------------------------------------------
+# -- group commit ------------------------------------------------------------
 
 
 def test_an_outcome_is_on_record_before_anybody_hears_of_it(backend, journal):
@@ -171,7 +171,7 @@ def test_observations_that_no_record_took_along_are_flushed(backend, journal):
     assert batches(backend) == [["observed"]]
 
 
-# -- lost answers ----------------------------------------------------------------------------------------------------
+# -- lost answers ------------------------------------------------------------
 
 
 def test_an_append_whose_answer_was_lost_is_sent_again_unchanged_and_is_no_duplicate(backend, journal):
@@ -201,7 +201,7 @@ def test_a_rivals_batch_at_the_position_is_lost_ownership(backend, journal):
     assert len(batches(backend)) == 1
 
 
-# -- failing storage -------------------------------------------------------------------------------------------------
+# -- failing storage ------------------------------------------------------------
 
 
 def test_after_a_failed_append_nothing_is_written_and_everybody_hears_the_first_error(backend, journal):
@@ -268,7 +268,7 @@ def test_a_failing_backend_stops_the_run_at_once_and_the_caller_gets_its_error(b
     engine.close()
 
 
-# -- too large ---------------------------------------------------------------------------------------------------------
+# -- too large ------------------------------------------------------------
 
 
 def test_a_batch_that_is_too_large_is_split(backend, journal):
@@ -337,7 +337,7 @@ def test_a_record_that_cannot_be_made_smaller_stops_the_run(backend, journal):
     assert batches(backend) == []
 
 
-# -- cut short -----------------------------------------------------------------------------------------------------------
+# -- cut short ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -390,7 +390,7 @@ def test_ctrl_c_in_an_append_reaches_the_caller_and_the_thread_goes_on(backend, 
     assert len(ran) == (4 if (kind, moment) == ("outcome", "before") else 3)
 
 
-# -- alone -----------------------------------------------------------------------------------------------------------------
+# -- alone ------------------------------------------------------------
 
 
 def test_what_finishes_while_the_run_is_laid_down_is_written_behind_it(backend, journal):

@@ -81,7 +81,7 @@ def some_batch(holding, number=1):
     return Batch(id=f"{holding.owner.session}-{number}", records=(Claimed(at="now", owner=holding.owner),))
 
 
-# -- renewal ---------------------------------------------------------------------------------------------------------
+# -- renewal ------------------------------------------------------------
 
 
 def test_a_lease_is_renewed_after_a_third_of_it_and_not_before(backend, clock, holding):
@@ -170,7 +170,7 @@ def test_after_a_renewal_that_nobody_knows_the_fate_of_the_head_is_laid_down_all
     assert not holding.lost
 
 
-# -- rest and release --------------------------------------------------------------------------------------------------
+# -- rest and release ------------------------------------------------------------
 
 
 def test_resting_appends_and_lays_the_head_down(backend, holding):
@@ -220,7 +220,7 @@ def test_a_dropped_holding_is_renewed_no_more(backend, clock, holding):
     assert backend.load_head("t").version == 1
 
 
-# -- the keeper --------------------------------------------------------------------------------------------------------
+# -- the keeper ------------------------------------------------------------
 
 
 class Signalling(Backend):
@@ -292,7 +292,7 @@ def test_closing_a_keeper_that_held_nothing_is_fine(clock):
     Keeper(LEASE, clock).close()
 
 
-# -- watching others -----------------------------------------------------------------------------------------------------
+# -- watching others ------------------------------------------------------------
 
 
 def test_an_unchanged_head_may_be_taken_after_its_own_lease(backend, clock):
