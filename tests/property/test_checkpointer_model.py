@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from milepost.checkpoint import Checkpointer
 
-HISTORIES = int(os.environ.get("MILEPOST_TEST_EXAMPLES", "60"))
+HISTORIES = int(os.environ.get("MILEPOST_TEST_EXAMPLES", "40"))
 STEPS = 40
 AT = "2030-01-01T00:00:00+00:00"
 OWNER = Owner(host="h", boot="b", pid=1, started=2, session="s")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
 WORKFLOWS = int(ASKED_FOR or "560")
-CHANGED = int(ASKED_FOR or "150")
+CHANGED = int(ASKED_FOR or "100")
 MODES = ("1", "2", "8", "replay-always")
 TURNS = ("1", "2", "8", "replay-always", "2", "1", "8")
 THREAD = "thread"
