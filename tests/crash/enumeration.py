@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from crash.forkserver import ForkServer
 
 KILLED = -9
-LONGEST_SECONDS = 0.08
+LONGEST_SECONDS = 0.04
 """How long after it has opened its database a process may live that is killed from outside."""
-TRIES = 10
+TRIES = 20
 """How often a point is tried that threads may miss by their timing."""
 
 
@@ -117,22 +117,15 @@ class Enumeration:
 
     def at_random(self, job: Job, truth: Undisturbed, chance: random.Random, kills: int) -> list[str]:
         """Kill interpreters from outside, some time after each has begun to work; return what is wrong in the end."""
-        folder = self._folder()
-        work = replace(job, folder=str(folder))
-        snapshots = []
-        for _ in range(kills):
-            with subprocess.Popen(command(work), env=environment()) as process:
-                _await_work(process, folder)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(chance.uniform(0, LONGEST_SECONDS))
-                process.kill()
-            if process.returncode == 0:
-                break
-            snapshots.append(evidence.collect(folder))
-        assert snapshots, "no process was killed"
-        code = FreshInterpreters().run(work)
-        findings = [f"the process that resumed ended with {code}: {_error(folder)}"] if code else []
-        return findings + self.judge(folder, truth, snapshots, job)
+        for _ in range(TRIES):
+            work = replace(job, folder=str(self._folder()))
+            snapshots = _killed_from_outside(work, chance, kills)
+            if snapshots:
+                code = FreshInterpreters().run(work)
+                folder = Path(work.folder)
+                findings = [f"the process that resumed ended with {code}: {_error(folder)}"] if code else []
+                return findings + self.judge(folder, truth, snapshots, job)
+        return [f"{TRIES} processes ended before they could be killed"]
 
     def judge(
         self, folder: Path, truth: Undisturbed, snapshots: list[evidence.Evidence], job: Job
@@ -204,6 +197,22 @@ class Enumeration:
         folder.mkdir()
         shutil.copy(self._template / DATABASE, folder)
         return folder
+
+
+def _killed_from_outside(job: Job, chance: random.Random, kills: int) -> list[evidence.Evidence]:
+    """Kill so many interpreters, one after the other, unless one of them is done first; return what each left."""
+    folder = Path(job.folder)
+    snapshots: list[evidence.Evidence] = []
+    while len(snapshots) < kills:
+        with subprocess.Popen(command(job), env=environment()) as process:
+            _await_work(process, folder)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, LONGEST_SECONDS))
+            process.kill()
+        if process.returncode != KILLED:
+            break
+        snapshots.append(evidence.collect(folder))
+    return snapshots
 
 
 def _await_work(process: subprocess.Popen[bytes], folder: Path) -> None:

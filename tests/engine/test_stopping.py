@@ -345,7 +345,7 @@ AT_ANY_MOMENT = """
 )
 def test_ctrl_c_at_any_moment_leaves_a_thread_that_goes_on(tmp_path, url):
     """Wherever milepost calls a function of its own: no run hangs, none is lost, and all results are right."""
-    with OtherProcess(AT_ANY_MOMENT, tmp_path, url, "61" if REPLAY_ALWAYS else "7") as child:
+    with OtherProcess(AT_ANY_MOMENT, tmp_path, url, "61" if REPLAY_ALWAYS else "13") as child:
         assert child.end() == ["enough places"]
 
 

@@ -338,6 +338,7 @@ class Tally:
         return ", ".join(f"{kind} {count / len(self.seen):.0%}" for kind, count in self.kinds.items())
 
 
+@pytest.mark.timeout(1800)
 def test_continuing_from_every_prefix_equals_the_direct_run(
     engines: dict[str, Engine], tmp_path: Path, report: Callable[[str], None]
 ) -> None:
@@ -370,7 +371,7 @@ def test_continuing_from_every_prefix_equals_the_direct_run(
     with open_checkpointer(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") as file:
         check()
     report(f"{len(tally.seen)} workflows continued from {tally.prefixes} prefixes: {tally.shares()}")
-    assert len(tally.seen) >= min(WORKFLOWS, 500)
+    assert ASKED_FOR or len(tally.seen) >= 500
     assert all(tally.kinds[kind] * 10 >= len(tally.seen) for kind in ("nested", "failing", "interrupting"))
 
 
@@ -436,6 +437,7 @@ def check_excused(
         assert story.ends[0][0] == "raised"
 
 
+@pytest.mark.timeout(1800)
 def test_a_changed_call_is_found_and_the_restored_program_continues(
     engines: dict[str, Engine], report: Callable[[str], None]
 ) -> None:
