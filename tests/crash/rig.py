@@ -226,9 +226,11 @@ class Disk:
             self._limit_pages(str(2**30))
 
     def _limit_pages(self, pages: str) -> None:
-        with self.checkpointer._client._connected() as connection:
+        def limit(connection):
             (number,) = connection.execute(f"SELECT {pages}").fetchone()
             connection.execute(f"PRAGMA max_page_count = {number}")
+
+        self.checkpointer._client.use(limit)
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------------

@@ -761,3 +761,28 @@ FORK_AND_RETURN = (
 def test_a_child_that_returns_from_the_forked_body_writes_nothing(tmp_path):
     with OtherProcess(FORK_AND_RETURN, tmp_path) as child:
         assert child.end() == ["0", "[1, 'parent']", "[1, 'parent']"], child.errors()
+
+
+def test_an_engine_that_a_task_closes_drains_and_does_not_wait_for_itself(checkpointer):
+    engine = milepost.Engine(checkpointer=checkpointer, workers=WORKERS)
+
+    @task
+    def close():
+        engine.close()
+        return "closed"
+
+    @task
+    def after():
+        return "after"
+
+    @entrypoint()
+    def body(given):
+        return [close().result(), after().result()]
+
+    with engine, pytest.raises(EngineClosed):
+        body.invoke(1, thread_id="t")
+    engine.close()
+    again = milepost.Engine(checkpointer=checkpointer)
+    with again:
+        assert body.invoke(None, thread_id="t") == ["closed", "after"]
+    again.close()

@@ -85,9 +85,8 @@ class Engine:
         store: likewise for long-term memory.
         workers: how many tasks run at once; ``min(32, cpus + 4)`` by default.
         lease: seconds after which an owner that shows no sign of life may be replaced. Renewed every third of it.
-        pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return
-        later is
-            recorded all the same, as long as nobody has resumed the run.
+        pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return later
+            is recorded all the same, as long as nobody has resumed the run.
         clock: time; for tests.
         replay_always: drop what is in memory and replay the body after every outcome. Slow; for finding bodies that are
             not deterministic.
@@ -169,8 +168,13 @@ class Engine:
     def close(self) -> None:
         """Let no further step begin, wait for those that have begun and record them, and close what was opened.
 
-        The runs stay resumable. Calling it twice does nothing.
+        The runs stay resumable. Calling it twice does nothing. A run cannot wait for itself: called from a body or a
+        task of this engine, it only drains.
         """
+        frame = _context.frame()
+        if frame is not None and frame.execution.engine is self:
+            self.drain()
+            return
         running = self._running.get()
         here, never = threading.get_ident(), threading.Event()
         with running.lock:

@@ -93,9 +93,13 @@ def test_an_append_that_fails_half_way_leaves_neither_batch_nor_head(driver: SQL
 
 def test_an_interrupted_transaction_is_rolled_back(driver: SQLiteCheckpointer) -> None:
     driver.append("t", 0, batch("a"))
-    with pytest.raises(KeyboardInterrupt), driver._client.transaction() as write:
+
+    def cut_short(write):
         write("DELETE FROM milepost_batches", ())
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        driver._client.transact(cut_short)
     assert driver.tail("t") == 1
 
 

@@ -202,12 +202,15 @@ driver.append("t", 1, batch("parent-1"))
 def test_a_fork_closes_idle_connections_and_leaves_busy_ones(tmp_path: Path) -> None:
     with SQLiteCheckpointer(tmp_path / "idle.db") as idle, SQLiteCheckpointer(tmp_path / "busy.db") as busy:
         idle.open()
-        with busy._client.transaction() as write:
+
+        def fork_meanwhile(write):
             write("DELETE FROM milepost_heads", ())
             _client._forks._before()
             _client._forks._in_parent()
             assert idle._client._sessions.get().connection is None
             assert busy._client._sessions.get().connection is not None
+
+        busy._client.transact(fork_meanwhile)
         assert (idle.tail("t"), busy.tail("t")) == (0, 0)
 
 

@@ -165,8 +165,8 @@ def test_a_file_with_other_tables_is_shared_and_left_alone(path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_and_nothing_is_written(path: Path) -> None:
-    with SQLiteCheckpointer(path).open() as driver, driver._client.transaction() as write:
-        write("UPDATE milepost_schema SET version = ?", (99,))
+    with SQLiteCheckpointer(path).open() as driver:
+        driver._client.transact(lambda write: write("UPDATE milepost_schema SET version = ?", (99,)))
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     with SQLiteCheckpointer(path) as driver:
         for call in (driver.open, lambda: driver.tail("t")):

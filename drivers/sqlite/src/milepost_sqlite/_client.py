@@ -7,16 +7,18 @@ import sqlite3
 import threading
 import time
 import weakref
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from milepost.errors import Closed, Corrupt, SchemaTooNew, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
 SYNCHRONOUS: Final = {"normal": 1, "full": 2}
@@ -138,22 +140,34 @@ class Client:
 
     def open(self) -> None:
         """Connect, check what is in force, and bring the schema up to date."""
-        with self._connected():
-            pass
+        self.use(lambda _connection: None)
 
     def query(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Return all rows of a reading statement. Nothing stays open: reading never blocks writing."""
-        with self._connected() as connection:
-            return connection.execute(statement, values).fetchall()
+        return self.use(lambda connection: connection.execute(statement, values).fetchall())
 
-    @contextmanager
-    def transaction(self) -> Iterator[Write]:
+    def transact(self, block: Callable[[Write], T]) -> T:
         """Run a block in one ``BEGIN IMMEDIATE``: committed at its end, rolled back if anything was raised.
 
         The lock is held meanwhile: the block must not wait for anything else.
         """
-        with self._connected() as connection, _immediate(connection):
-            yield lambda statement, values: connection.execute(statement, values).rowcount
+        return self.use(lambda connection: _immediate(connection, block))
+
+    def use(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the connection, alone; what SQLite raises is translated.
+
+        A function and not a ``with`` block of our own: Ctrl-C inside the machinery of one would keep the lock.
+        """
+        session = self._sessions.get()
+        with session.lock:
+            if self._closed:
+                raise Closed(f"the SQLite database {self._settings.path!r} was closed")
+            try:
+                if session.connection is None:
+                    session.connection = self._connect()
+                return action(session.connection)
+            except sqlite3.Error as error:
+                raise _translated(error, self._settings) from error
 
     def close(self) -> None:
         """Close this process's connection, after moving the log into the file where nobody is in the way."""
@@ -169,19 +183,6 @@ class Client:
                 session.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             session.connection.close()
             session.connection = None
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        session = self._sessions.get()
-        with session.lock:
-            if self._closed:
-                raise Closed(f"the SQLite database {self._settings.path!r} was closed")
-            try:
-                if session.connection is None:
-                    session.connection = self._connect()
-                yield session.connection
-            except sqlite3.Error as error:
-                raise _translated(error, self._settings) from error
 
     def _connect(self) -> sqlite3.Connection:
         settings = self._settings
@@ -273,7 +274,7 @@ class Client:
         from sqlite_utils import Database
         from sqlite_utils.migrations import Migrations
 
-        with _immediate(connection):
+        def apply(write: Write) -> None:
             if self._version(connection) == len(self._steps):
                 return
             migrations = Migrations(f"milepost.{self._component}")
@@ -283,11 +284,13 @@ class Client:
             migrations.apply(database)
             columns = {"component": str, "version": int}
             database.create_table("milepost_schema", columns, pk="component", if_not_exists=True)
-            connection.execute(
+            write(
                 "INSERT INTO milepost_schema (component, version) VALUES (?, ?) "
                 "ON CONFLICT (component) DO UPDATE SET version = excluded.version",
                 (self._component, len(self._steps)),
             )
+
+        _immediate(connection, apply)
 
 
 def _switched_to_wal(connection: sqlite3.Connection) -> str | None:
@@ -301,18 +304,18 @@ def _switched_to_wal(connection: sqlite3.Connection) -> str | None:
     return str(mode)
 
 
-@contextmanager
-def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
+def _immediate(connection: sqlite3.Connection, block: Callable[[Write], T]) -> T:
     if connection.in_transaction:  # left by a Ctrl-C between its begin and its block; the lock is ours
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        done = block(lambda statement, values: connection.execute(statement, values).rowcount)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return done
 
 
 def _make_directory(path: str) -> None:

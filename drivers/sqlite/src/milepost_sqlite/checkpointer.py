@@ -82,13 +82,15 @@ class SQLiteCheckpointer(Checkpointer):
         self._client.open()
 
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+        def write_both(write: Write) -> None:
+            self._write(write, thread, position, data)
+            if swap is None:
+                return
+            if not write(*_layout.swap_head(swap.head, swap.head.encode(), swap.expected)):
+                raise HeadMoved(thread_id=thread, expected=swap.expected)
+
         try:
-            with self._client.transaction() as write:
-                self._write(write, thread, position, data)
-                if swap is not None and not write(
-                    *_layout.swap_head(swap.head, swap.head.encode(), swap.expected)
-                ):
-                    raise HeadMoved(thread_id=thread, expected=swap.expected)
+            self._client.transact(write_both)
         except KeyTaken:
             raise PositionTaken(thread_id=thread, position=position) from None
 
@@ -109,8 +111,8 @@ class SQLiteCheckpointer(Checkpointer):
         return None
 
     def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
-        with self._client.transaction() as write:
-            return write(*_layout.swap_head(head, data, expected)) > 0
+        swap = _layout.swap_head(head, data, expected)
+        return self._client.transact(lambda write: write(*swap) > 0)
 
     def _list_heads(self, query: HeadQuery, cursor: str | None, limit: int) -> HeadPage:
         rows = self._client.query(*_layout.list_heads(query, cursor, limit + 1))
@@ -120,9 +122,11 @@ class SQLiteCheckpointer(Checkpointer):
         )
 
     def _delete(self, thread: str) -> None:
-        with self._client.transaction() as write:
+        def write_both(write: Write) -> None:
             write(_layout.DELETE_BATCHES, (thread,))
             write(_layout.DELETE_HEAD, (thread,))
+
+        self._client.transact(write_both)
 
     def _close(self) -> None:
         self._client.close()
