@@ -1,8 +1,9 @@
 """Durable workflows from ordinary synchronous functions: pause for days, survive crashes, resume in another process."""
 
+from typing import TYPE_CHECKING, Any
+
 from milepost import errors
 from milepost._engine import Engine, set_engine
-from milepost._future import TaskFuture, as_completed
 from milepost._inject import RunnableConfig, StreamWriter
 from milepost._interrupt import get_config, get_store, get_stream_writer, interrupt
 from milepost._task import Task, task
@@ -12,6 +13,9 @@ from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
 from milepost.state import StateSnapshot
 from milepost.store import BaseStore
+
+if TYPE_CHECKING:
+    from milepost._future import TaskFuture, as_completed
 
 __all__ = [
     "BaseStore",
@@ -39,3 +43,12 @@ __all__ = [
     "set_engine",
     "task",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the futures when they are asked for: concurrent.futures and logging cost a quarter of the whole import."""
+    if name in ("TaskFuture", "as_completed"):
+        from milepost import _future
+
+        return getattr(_future, name)
+    raise AttributeError(f"module 'milepost' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from milepost import _context, log
+from milepost import _context
 from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
@@ -163,6 +163,8 @@ class Engine:
 
     def executing(self) -> _Executing:
         """Return what counts an execution in and out."""
+        from milepost import log  # noqa: F401 - from now on records say which run they belong to
+
         return _Executing(self._running.get())
 
     def close(self) -> None:
@@ -179,7 +181,7 @@ class Engine:
         here, never = threading.get_ident(), threading.Event()
         with running.lock:
             running.closing = True
-            log.logger.debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
+            _debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
         while any(thread != here for thread in list(running.threads.values())):
             never.wait(_POLL_SECONDS)
         self.pool.close()
@@ -259,6 +261,12 @@ def _close_drivers() -> None:
 
 def _live_engines() -> Iterator[Engine]:
     yield from list(_engines)
+
+
+def _debug(text: str, *args: object) -> None:
+    from milepost import log
+
+    log.logger.debug(text, *args)
 
 
 @cache

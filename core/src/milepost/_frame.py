@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from milepost import _context, _ids, _inject, serde
-from milepost._future import TaskFuture
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped, Suspended
 from milepost._struct import Struct
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from milepost._clock import Clock
+    from milepost._future import TaskFuture
     from milepost._journal import Journal
     from milepost._pool import Pool
     from milepost.checkpoint import Parent
@@ -278,6 +278,8 @@ class Frame:
         inline: bool = False,
     ) -> TaskFuture[Any]:
         """Make a call: answer it from the record, or begin it; ``inline`` runs it here and now."""
+        from milepost._future import TaskFuture
+
         self.enter()
         ordinal, self.ordinal = self.ordinal, self.ordinal + 1
         path = _ids.child(self.path, ordinal)

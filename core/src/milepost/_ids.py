@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from hashlib import blake2b
 
 _INTERRUPT_ID = re.compile(r"int_[0-9a-f]{32}\Z")
 
@@ -14,7 +13,7 @@ ROOT = ""
 
 def run_id(thread: str, position: int) -> str:
     """Return the id of the run that started at this position of the thread's journal; sorts by position."""
-    return f"{position:012d}-{blake2b(thread.encode(), digest_size=6).hexdigest()}"
+    return f"{position:012d}-{_hash(thread, 6)}"
 
 
 def child(parent: str, ordinal: int) -> str:
@@ -38,7 +37,7 @@ def is_within(path: str, parent: str, ordinal: int) -> bool:
 
 def interrupt_id(run: str, call: str, digest: str) -> str:
     """Return the id of the question with this digest asked at this call; :func:`is_interrupt_id` knows the form."""
-    return "int_" + blake2b(f"{run}/{call}/{digest}".encode(), digest_size=16).hexdigest()
+    return "int_" + _hash(f"{run}/{call}/{digest}", 16)
 
 
 def is_interrupt_id(value: object) -> bool:
@@ -49,3 +48,9 @@ def is_interrupt_id(value: object) -> bool:
 def token() -> str:
     """Return 16 random hexadecimal digits: for sessions, batches and compare-and-set nonces."""
     return os.urandom(8).hex()
+
+
+def _hash(text: str, size: int) -> str:
+    from hashlib import blake2b
+
+    return blake2b(text.encode(), digest_size=size).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -14,10 +13,10 @@ from milepost.errors import StorageError
 from milepost.fork import PerProcess
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from milepost._clock import Clock
     from milepost.checkpoint import Batch, Checkpointer, Head, Owner
-
-_logger = logging.getLogger("milepost")
 
 
 class Holding:
@@ -85,7 +84,7 @@ class Holding:
             self._adopt(self.checkpointer.load_head(self.thread))
 
     def _log(self, text: str, *args: object) -> None:
-        _logger.warning(text, *args, extra={"thread_id": self.thread})
+        _logger().warning(text, *args, extra={"thread_id": self.thread})
 
     def rest(
         self,
@@ -173,9 +172,9 @@ class Keeper:
             for holding in holdings:
                 try:
                     holding.renew()
-                except Exception:  # whatever a driver raises, the other leases are renewed
+                except Exception:  # noqa: BLE001 - whatever a driver raises, the other leases are renewed
                     extra = {"thread_id": holding.thread}
-                    _logger.exception("the lease of thread %r was not renewed", holding.thread, extra=extra)
+                    _logger().exception("the lease of thread %r was not renewed", holding.thread, extra=extra)
 
 
 class Watch:
@@ -200,3 +199,9 @@ class Watch:
         """Forget a thread that was taken or is gone."""
         with self._lock:
             self._seen.pop((id(checkpointer), thread), None)
+
+
+def _logger() -> Logger:
+    import logging
+
+    return logging.getLogger("milepost")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from milepost import _context
@@ -13,6 +13,7 @@ from milepost.question import INTERRUPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from queue import SimpleQueue
 
     from milepost._pool import Pool
     from milepost.events import Event
@@ -30,6 +31,7 @@ class _Failed:
 
 
 _END: Final = object()
+_LOOK_SECONDS: Final = 0.5
 
 
 def checked(stream_mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
@@ -73,6 +75,8 @@ def iterate(
 
     When the consumer goes away, ``leave()`` is called and the thread is waited for.
     """
+    from queue import SimpleQueue
+
     queue: SimpleQueue[Any] = SimpleQueue()
 
     def watch(event: Event) -> None:
@@ -104,8 +108,13 @@ def iterate(
 
 def _next(queue: SimpleQueue[Any], pool: Pool) -> Any:
     """Return the next item; a task that consumes a nested run's stream does not hold its worker's slot meanwhile."""
+    from queue import Empty
+
     pool.begin_wait()
     try:
-        return queue.get()
+        while True:
+            # A Ctrl-C that comes just before the wait begins does not end it: look again now and then.
+            with suppress(Empty):
+                return queue.get(timeout=_LOOK_SECONDS)
     finally:
         pool.end_wait()

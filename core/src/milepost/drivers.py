@@ -13,11 +13,12 @@ from milepost._struct import Struct
 from milepost.checkpoint import Checkpointer
 from milepost.errors import DriverBroken, DriverConflict, DriverNotFound, describe
 from milepost.store import Store
-from milepost.url import URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import EntryPoint
+
+    from milepost.url import URL
 
 Kind: TypeAlias = Literal["checkpointer", "store"]
 
@@ -81,6 +82,8 @@ def register_driver(kind: Kind, scheme: str, cls: type[Any]) -> None:
         InvalidURL: the scheme could not stand in a URL.
         DriverBroken: the class is no driver of this kind, or was written for another version of milepost.
     """
+    from milepost.url import URL
+
     name = URL.parse(f"{scheme}://").scheme
     _registered[kind, name] = _checked(cls, kind, name, f"the registered class {describe(cls)}")
 
@@ -97,6 +100,8 @@ def installed_drivers() -> list[InstalledDriver]:
 
 
 def _open(kind: Kind, url: object) -> Any:
+    from milepost.url import URL
+
     parsed = url if isinstance(url, URL) else URL.parse(cast(str, url))
     return _find(kind, parsed.scheme).from_url(parsed)
 

@@ -15,7 +15,6 @@ from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, InvalidURL, PositionTaken, StorageError
 from milepost.fork import PerProcess
 from milepost.store import Store, StoredItem
-from milepost.url import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,6 +195,8 @@ class MemoryStore(Store):
 def _name(url: URL) -> str:
     if url.path.strip("/"):
         raise InvalidURL(f"{str(url)!r}: memory:// takes a name and no path: write memory://name")
+    from milepost.url import unquote
+
     return unquote(url.netloc)
 
 

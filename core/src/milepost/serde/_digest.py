@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,4 +75,6 @@ def digest(args: tuple[Any, ...], kwargs: Mapping[str, object]) -> tuple[str, st
     preview = ", ".join(piece[: _PREVIEW + 1] for piece in pieces[:_PREVIEW])
     if len(preview) > _PREVIEW:
         preview = preview[: _PREVIEW - 1] + "…"
+    from hashlib import blake2b
+
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(), preview

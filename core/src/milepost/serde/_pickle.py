@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import sys
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost.errors import InvalidCodec, SignatureInvalid
@@ -114,6 +113,8 @@ def _key(key: bytes | str) -> bytes:
 
 
 def _key_id(key: bytes) -> str:
+    from hashlib import blake2b
+
     return blake2b(key, digest_size=8, person=b"milepost-key").hexdigest()
 
 
