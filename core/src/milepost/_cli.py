@@ -1,4 +1,4 @@
-"""The command line: ``milepost drivers``, ``milepost --version``.  (layer 12)"""
+"""The command line: ``milepost drivers``, ``milepost --version``.  (layer 14)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameters a workflow or a task wants filled in: ``config``, ``previous``, ``store``, ``writer``.  (layer 2)
+"""Which parameters a workflow or a task wants filled in: ``config``, ``previous``, ``store``, ``writer``.  (layer 3)
 
 By name, as LangGraph does; but the annotation is resolved, not compared as text, so ``X | None``, aliases and
 ``from __future__ import annotations`` work. A parameter annotated as something else of the user's is left alone.

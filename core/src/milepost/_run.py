@@ -1,4 +1,4 @@
-"""One execution of a run: replay, run on, then pause, finish, fail or stop.  (layer 8)"""
+"""One execution of a run: replay, run on, then pause, finish, fail or stop.  (layer 10)"""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, serde
-from milepost._frame import Ended, Frame, Scope, Step, Watch, failure
+from milepost._call import Ended, Watch, failure
+from milepost._frame import Frame
 from milepost._journal import Journal, dereference
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
+from milepost._step import Scope, Step
 from milepost._struct import Struct
 from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
 from milepost.errors import (

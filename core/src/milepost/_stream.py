@@ -1,4 +1,4 @@
-"""Streaming: the body runs in a thread of its own, and events become chunks as they come.  (layer 6)"""
+"""Streaming: the body runs in a thread of its own, and events become chunks as they come.  (layer 7)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``@task``: functions whose calls return futures and are recorded.  (layer 9)"""
+"""``@task``: functions whose calls return futures and are recorded.  (layer 11)"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from milepost import _context, _inject
-from milepost._frame import Step
+from milepost._step import Step
 from milepost.errors import InvalidDefinition, OutsideWorkflow, describe
 from milepost.store import Store
 

@@ -1,4 +1,4 @@
-"""``@entrypoint``: workflows, and the ways to run them and to look at them.  (layer 11)"""
+"""``@entrypoint``: workflows, and the ways to run them and to look at them.  (layer 13)"""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from milepost import _claim, _context, _inject, _owner, _stream, serde, state
+from milepost._call import Watch
 from milepost._engine import current_engine
-from milepost._frame import Scope, Watch
 from milepost._run import Execution, Final, Paused, Plan, Returned, finished_at, pending, returned
+from milepost._step import Scope
 from milepost._struct import Struct, replace
 from milepost._task import step_of
 from milepost.checkpoint import Status, Value, check_thread_id

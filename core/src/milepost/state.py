@@ -1,4 +1,4 @@
-"""Snapshots of a thread, folded from its journal.  (layer 6)"""
+"""Snapshots of a thread, folded from its journal.  (layer 7)"""
 
 from __future__ import annotations
 

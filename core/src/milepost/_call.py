@@ -1,0 +1,322 @@
+"""A call that is not on record: claimed once, run once, its outcome recorded.  (layer 8)"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+from milepost import _context, serde
+from milepost._journal import Entry
+from milepost._signals import Aborted, Signal, Stopped
+from milepost.checkpoint import Failure, Outcome, Question, Value
+from milepost.errors import TaskFailed
+from milepost.events import TaskFinished, WorkflowFinished
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from milepost._clock import Clock
+    from milepost._future import TaskFuture
+    from milepost._journal import Journal
+    from milepost._pool import Pool
+    from milepost._step import Scope, Step
+    from milepost.checkpoint import Parent
+    from milepost.events import Event, Namespace
+    from milepost.store import Store
+
+
+class Watch:
+    """Who watches a run, and whether they have left: one function per namespace.
+
+    A run that a call of another run began (``around``) has nobody left to watch it when that one stops.
+    """
+
+    def __init__(
+        self, function: Callable[[Event], None] | None = None, *, around: Execution | None = None
+    ) -> None:
+        self.functions: dict[Namespace, Callable[[Event], None]] = {}
+        self.left = False
+        self._around = around
+        if function is not None:
+            self.functions[()] = function
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run is to stop because nobody waits for it any more."""
+        return self.left or (self._around is not None and self._around.is_stopping)
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to whoever watches its namespace."""
+        function = self.functions.get(event.namespace)
+        if function is not None:
+            function(event)
+
+
+class Execution(Protocol):
+    """What frames ask of the execution they belong to."""
+
+    thread_id: str | None
+    run_id: str | None
+    config: Mapping[str, Any]
+    journal: Journal | None
+    pool: Pool
+    clock: Clock
+    engine: Any
+    watch: Watch
+    answers: dict[str, Value]
+    asked_at: dict[str, Question]
+
+    def check(self) -> None:
+        """Raise the signal that stops the whole execution, if there is one."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the execution is to stop, and not to begin anew."""
+
+    def abort(self, error: Exception) -> Aborted:
+        """Stop the whole execution with an error; return the signal to raise."""
+
+    def stop(self, cause: BaseException) -> None:
+        """Stop the whole execution at the next boundary and leave it resumable."""
+
+    def received(self) -> None:
+        """Tell that a frame got an outcome that was not on record; raises in replay-always mode."""
+
+    def ask(self, question: Question) -> None:
+        """Keep a question for the pause."""
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers."""
+
+    def wrote(self, path: str) -> bool:
+        """Count a custom event of a frame; return whether it is new."""
+
+    def ended(self, path: str) -> None:
+        """Forget the counts of a frame whose outcome is recorded, and what its calls asked."""
+
+    def delivered(self, error: BaseException, call: str) -> None:
+        """Remember which call an exception came from."""
+
+    def heard(self, call: str, made: int) -> None:
+        """Remember how many calls a frame had made when it got the failure of this one."""
+
+    def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
+        """Return what :meth:`heard` told of these calls."""
+
+    def sources(self, error: BaseException) -> tuple[str, ...]:
+        """Return the calls whose failures an exception carries."""
+
+    def parent(self, call: str) -> Parent | None:
+        """Return what names a call of this run to a run on another thread."""
+
+
+class Frame(Protocol):
+    """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
+
+    @property
+    def execution(self) -> Execution: ...
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def thread_id(self) -> str | None: ...
+    @property
+    def run_id(self) -> str | None: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def store(self) -> Store | None: ...
+    def write(self, value: Any) -> None: ...
+    def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
+
+
+class Ended:
+    """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``)."""
+
+    __slots__ = ("error", "signal", "stop", "value")
+
+    def __init__(
+        self,
+        *,
+        value: Any = None,
+        error: Exception | None = None,
+        signal: Signal | None = None,
+        stop: BaseException | None = None,
+    ) -> None:
+        self.value = value
+        self.error = error
+        self.signal = signal
+        self.stop = stop
+
+
+class Call:
+    """A call that is not on record: claimed by one thread, run once, its outcome recorded."""
+
+    __slots__ = ("_made", "_permit", "args", "began", "begun", "frame", "future", "inner", "kwargs", "step")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
+        self,
+        frame: Frame,
+        step: Step,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        future: TaskFuture[Any],
+        made: tuple[str, str],
+        inner: Frame,
+    ) -> None:
+        self.frame = frame
+        self.step = step
+        self.args = args
+        self.kwargs = kwargs
+        self.future = future
+        self.inner = inner
+        self.begun = False
+        self.began = ""
+        self._made = made
+        self._permit = [True]
+
+    def claim(self) -> bool:
+        """Return True to exactly one caller: it runs the call, or cancels it, or sees to it that nobody does."""
+        try:
+            return self._permit.pop()
+        except IndexError:
+            return False
+
+    def run(self) -> None:
+        """Run the function in a context of its own and record what became of it; raises nothing."""
+        execution = self.frame.execution
+        try:
+            self.begun = True
+            self.began = execution.clock.now().isoformat()
+            execution.check()
+            _context.run_apart(self.inner, execution.engine, self._run)
+        except Signal as signal:
+            self.future._settle(error=signal)  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever waits for the call must hear of it
+            self.future._settle(error=execution.abort(error))  # noqa: SLF001
+        except BaseException as cause:  # noqa: BLE001 - Ctrl-C between the function and its record
+            execution.stop(cause)
+            self.future._settle(error=Stopped())  # noqa: SLF001
+
+    def cancel(self) -> None:
+        """Record that the call was cancelled before it began."""
+        self.began = self.frame.execution.clock.now().isoformat()
+        if self.frame.execution.journal is None:
+            self.future._settle_cancelled(-1)  # noqa: SLF001
+        else:
+            self._record(self._outcome(cancelled=True), None, None)
+
+    def _run(self) -> None:
+        inner, step = self.inner, self.step
+        ended = inner.run(lambda: step.invoke(inner, self.args, self.kwargs))
+        if ended.signal is not None:
+            self.future._settle(error=ended.signal)  # noqa: SLF001
+        elif self.frame.execution.journal is None:
+            self._resolve(ended.value, ended.error, -1)
+        elif ended.error is not None:
+            self._record_failure(ended.error)
+        else:
+            self._record_result(ended.value)
+
+    def _record_result(self, value: Any) -> None:
+        step, journal = self.step, self.frame.execution.journal
+        path = self.future._path  # noqa: SLF001
+        try:
+            place = identity(self.frame, path)
+            text = serde.encode(value, step.returns, where=step.where, identity=place)
+            copy = value
+            if not serde.is_immutable(value):
+                copy = serde.decode(json.loads(text), step.returns, where=step.where, identity=place)
+        except Exception as error:  # noqa: BLE001 - codecs registered by users may raise anything
+            self._record_failure(error)
+            return
+        assert journal is not None  # noqa: S101 - `_run` has checked
+        self._record(self._outcome(result=journal.repeats(text)), copy, None, value)
+
+    def _record_failure(self, error: Exception) -> None:
+        facts = failure(error, where=self.step.where)
+        heard = error if facts.rebuilds else raised(facts, error)
+        causes = self.frame.execution.sources(error)
+        heard_at = self.frame.execution.heard_at(causes)
+        self._record(self._outcome(error=facts, caused_by=causes, heard_at=heard_at), None, heard)
+
+    def _outcome(self, **what: Any) -> Outcome:
+        return Outcome(
+            call=self.future._path,  # noqa: SLF001
+            name=self.step.name,
+            digest=self._made[0],
+            shows=self._made[1],
+            began=self.began,
+            ended=self.frame.execution.clock.now().isoformat(),
+            **what,
+        )
+
+    def _record(self, outcome: Outcome, copy: Any, error: Exception | None, result: Any = None) -> None:
+        journal = self.frame.execution.journal
+        assert journal is not None  # noqa: S101
+        heard = [error]
+
+        def done(order: int) -> None:
+            if outcome.cancelled:
+                self.future._settle_cancelled(order)  # noqa: SLF001
+            else:
+                self._resolve(copy, heard[0], order, result)
+
+        def failed(cause: Exception) -> None:
+            self.future._settle(error=self.frame.execution.abort(cause))  # noqa: SLF001
+
+        def shrunk(cause: Exception) -> Outcome:
+            heard[0] = cause
+            return self._outcome(error=failure(cause, where=self.step.where))
+
+        journal.record(Entry(record=outcome, done=done, failed=failed, shrunk=shrunk))
+
+    def _resolve(self, copy: Any, error: Exception | None, order: int, result: Any = None) -> None:
+        """Tell the observers, then the future."""
+        execution, path = self.frame.execution, self.future._path  # noqa: SLF001
+        execution.ended(path)
+        if error is not None:
+            execution.delivered(error, path)
+            self.future._settle(error=error, order=order)  # noqa: SLF001
+            return
+        shown = copy if result is None else result
+        if self.inner.scope is self.frame.scope:
+            event: Event = TaskFinished(
+                namespace=self.frame.scope.namespace, call=path, name=self.step.name, result=shown
+            )
+        else:
+            event = WorkflowFinished(namespace=self.inner.scope.namespace, name=self.step.name, result=shown)
+        execution.emit(event)
+        self.future._settle(copy, order=order)  # noqa: SLF001
+
+
+def identity(frame: Frame, call: str) -> str:
+    """Name the place of a value: what a signature binds it to."""
+    return f"{frame.thread_id}/{frame.run_id}/{call}"
+
+
+def failure(error: BaseException, *, where: str) -> Failure:
+    """Turn an exception into data."""
+    facts = serde.failure(error, where=where)
+    return Failure(
+        type=facts.type,
+        message=facts.message,
+        rebuilds=facts.rebuilds,
+        arguments=None if facts.arguments is None else Value(text=facts.arguments),
+        attributes=None if facts.attributes is None else Value(text=facts.attributes),
+        traceback=facts.traceback,
+    )
+
+
+def raised(facts: Failure, cause: BaseException | None = None) -> Exception:
+    """Turn data into the exception to raise: the same one, or TaskFailed with the same facts."""
+    if facts.rebuilds:
+        found = serde.rebuild(
+            facts.type,
+            None if facts.arguments is None else facts.arguments.raw,
+            None if facts.attributes is None else facts.attributes.raw,
+        )
+        if isinstance(found, Exception):
+            return found
+    error = TaskFailed(type_name=facts.type, message=facts.message, traceback_text=facts.traceback)
+    error.__cause__ = cause
+    return error

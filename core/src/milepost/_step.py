@@ -1,0 +1,96 @@
+"""A function as milepost calls it: its normal arguments, and what is injected.  (layer 7)"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from milepost import _inject
+from milepost._struct import Struct
+from milepost.errors import NoStore
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Callable, Mapping
+
+    from milepost.events import Namespace
+    from milepost.store import Store
+
+
+class Frame(Protocol):
+    """What a step asks of the frame it runs in."""
+
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def store(self) -> Store | None: ...
+    def write(self, value: Any) -> None: ...
+
+
+class Step(Struct):
+    """A function as milepost calls it: its name, its declared result, and what it wants injected."""
+
+    name: str
+    where: str
+    function: Callable[..., Any]
+    signature: inspect.Signature
+    hints: Mapping[str, Any]
+    injected: Mapping[str, inspect.Parameter]
+    returns: Any = Any
+
+    def bound(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Return the arguments in one normal form: ``f(1)`` and ``f(x=1)`` are the same call."""
+        if not kwargs:
+            return args, kwargs
+        try:
+            found = self.signature.bind_partial(*args, **kwargs)
+        except TypeError:  # the call itself will say so
+            return args, kwargs
+        return found.args, found.kwargs
+
+    def invoke(self, frame: Frame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the function with what it wants injected; an argument given by the caller wins."""
+        if not self.injected:
+            return self.function(*args, **kwargs)
+        given = {**kwargs}
+        names = list(self.signature.parameters)
+        for name, parameter in self.injected.items():
+            positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and names.index(name) < len(args)
+            if name not in kwargs and not positional:
+                self._fill(frame, parameter, given)
+        return self.function(*args, **given)
+
+    def _fill(self, frame: Frame, parameter: inspect.Parameter, given: dict[str, Any]) -> None:
+        name = parameter.name
+        if name == "config":
+            given[name] = frame.config
+        elif name == "writer":
+            given[name] = frame.write
+        elif name == "previous":
+            previous = frame.scope.previous()
+            if previous is not None or parameter.default is parameter.empty:
+                given[name] = previous
+        elif frame.store is not None:
+            given[name] = frame.store
+        elif parameter.default is parameter.empty:
+            if not _inject.is_optional(parameter, self.hints):
+                raise NoStore(
+                    f"{self.where} asks for a store and none is configured: pass store= to @entrypoint or to the "
+                    f"engine, or set MILEPOST_STORE"
+                )
+            given[name] = None
+
+
+def _nothing() -> None:
+    return None
+
+
+class Scope(Struct):
+    """What the frames of one workflow share: its place among nested ones, its store, how to get its ``previous``."""
+
+    namespace: Namespace = ()
+    store: Store | None = None
+    previous: Callable[[], Any] = _nothing
