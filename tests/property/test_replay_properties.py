@@ -338,6 +338,7 @@ class Tally:
         return ", ".join(f"{kind} {count / len(self.seen):.0%}" for kind, count in self.kinds.items())
 
 
+@pytest.mark.no_cover  # what it runs is covered elsewhere, and measuring doubles its time
 @pytest.mark.timeout(1800)
 def test_continuing_from_every_prefix_equals_the_direct_run(
     engines: dict[str, Engine], tmp_path: Path, report: Callable[[str], None]
@@ -437,6 +438,7 @@ def check_excused(
         assert story.ends[0][0] == "raised"
 
 
+@pytest.mark.no_cover  # what it runs is covered elsewhere, and measuring doubles its time
 @pytest.mark.timeout(1800)
 def test_a_changed_call_is_found_and_the_restored_program_continues(
     engines: dict[str, Engine], report: Callable[[str], None]
