@@ -155,8 +155,8 @@ if os.getuid() == 0:
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A directory that any user may enter, which pytest's own is not."""
-    place = Path(tempfile.mkdtemp())
+    """A directory that any user may enter, which pytest's own is not, nor a checkout in a private directory."""
+    place = Path(tempfile.mkdtemp(dir="/tmp" if Path("/tmp").is_dir() else None))
     place.chmod(0o755)
     yield place
     place.chmod(0o755)
@@ -191,6 +191,23 @@ else:
     sys.exit("it was written")
 """
     as_plain_user(program, open_place / "runs.db")
+
+
+def test_a_path_below_a_directory_that_is_closed_to_us_is_a_typed_error_too(open_place: Path) -> None:
+    closed = open_place / "closed"
+    closed.mkdir(mode=0o000)
+    program = """
+try:
+    driver.append("t", 0, a_batch)
+except CannotOpen as error:
+    assert sys.argv[1] in str(error) and "writable" in str(error), error
+else:
+    sys.exit("it was written")
+"""
+    try:
+        as_plain_user(program, closed / "runs.db")
+    finally:
+        closed.chmod(0o755)
 
 
 def test_a_refusal_without_a_visible_reason_points_at_permissions(

@@ -363,8 +363,9 @@ _FAULTS: Final[dict[int, tuple[type[StorageError], str]]] = {
 def _why(path: str) -> str:
     """Say why SQLite could not open a path, but never open it: closing it would drop SQLite's locks."""
     place = Path(path)
-    if place.is_dir():
-        return "it is a directory; add a file name"
-    if not place.parent.is_dir():
-        return f"the directory {str(place.parent)!r} does not exist; make it, or set mkdir=true"
+    with suppress(PermissionError):  # a directory above may be closed to this process: then nothing can be told
+        if place.is_dir():
+            return "it is a directory; add a file name"
+        if not place.parent.is_dir():
+            return f"the directory {str(place.parent)!r} does not exist; make it, or set mkdir=true"
     return "make the file and its directory readable and writable for this process"
