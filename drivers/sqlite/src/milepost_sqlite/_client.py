@@ -363,7 +363,8 @@ _FAULTS: Final[dict[int, tuple[type[StorageError], str]]] = {
 def _why(path: str) -> str:
     """Say why SQLite could not open a path, but never open it: closing it would drop SQLite's locks."""
     place = Path(path)
-    with suppress(PermissionError):  # a directory above may be closed to this process: then nothing can be told
+    # A directory above may be closed to this process: then nothing can be told.
+    with suppress(PermissionError):
         if place.is_dir():
             return "it is a directory; add a file name"
         if not place.parent.is_dir():
