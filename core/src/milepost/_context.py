@@ -9,33 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import OutsideWorkflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from milepost.store import Store
-
-
-class Surroundings(Protocol):
-    """What user code may learn about the frame it runs in."""
-
-    @property
-    def thread_id(self) -> str | None: ...
-    @property
-    def run_id(self) -> str | None: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def store(self) -> Store | None: ...
-    def write(self, value: Any) -> None: ...
-
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
