@@ -197,8 +197,6 @@ def test_the_tail_is_the_first_free_position(driver: Checkpointer) -> None:
     assert driver.tail("t") == 0
     fill(driver, "t", 300)
     assert [driver.tail("t", hint) for hint in (0, 1, 256, 299)] == [300] * 4
-    assert Checkpointer._tail(driver, "t", 0) == Checkpointer._tail(driver, "t", 299) == 300
-    assert Checkpointer._tail(driver, "u", 0) == 0
 
 
 def test_a_batch_over_the_limit_is_not_sent(driver: Checkpointer) -> None:

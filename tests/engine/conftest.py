@@ -11,21 +11,20 @@ import os
 import pytest
 
 import milepost
-from milepost.memory import MemoryCheckpointer
+from backends import parametrized
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
-@pytest.fixture(params=["memory", "memory-split", "sqlite"])
-def checkpointer(request, tmp_path):
-    """A fresh backend: memory as one step, memory with head and journal apart, and a SQLite file."""
-    if request.param == "sqlite":
-        driver = milepost.open_checkpointer(f"sqlite:///{tmp_path}/journal.db?synchronous=normal")
-    else:
-        driver = MemoryCheckpointer(atomic_head=request.param == "memory")
-    yield driver
-    driver.close()
+@pytest.fixture(params=parametrized())
+def checkpointer(request, backends, tmp_path):
+    """A fresh place on each backend: memory as one step, memory with head and journal apart, and the real ones."""
+    with (
+        backends.fresh(request.param, tmp_path) as url,
+        milepost.open_checkpointer(url) as driver,
+    ):
+        yield driver
 
 
 @pytest.fixture

@@ -483,8 +483,11 @@ class Faulty(Checkpointer):
     def _list_heads(self, query, cursor, limit):
         return self.inner._list_heads(query, cursor, limit)
 
-    def _delete(self, thread):
-        self.inner._delete(thread)
+    def _prune(self, thread, before, keep):
+        self.inner._prune(thread, before, keep)
+
+    def _delete(self, thread, grave):
+        self.inner._delete(thread, grave)
 
     def _pause(self, seconds):
         pass

@@ -13,6 +13,7 @@ from milepost.checkpoint import (
     Abandoned,
     Batch,
     Claimed,
+    Deleted,
     Failed,
     Finished,
     Interrupted,
@@ -267,6 +268,13 @@ def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: s
     return None
 
 
+def _deleted(state: ThreadState, _record: Deleted, _position: int, _session: str) -> str | None:
+    state.run = None
+    state.owner = None
+    state.finished = None
+    return None
+
+
 _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Started: _started,
     Claimed: _claimed,
@@ -278,4 +286,5 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Finished: _finished,
     Failed: _failed,
     Abandoned: _abandoned,
+    Deleted: _deleted,
 }

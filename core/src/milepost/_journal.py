@@ -335,10 +335,10 @@ def _acknowledge(entries: list[Entry], first: int) -> None:
 
 
 def _result_at(checkpointer: Checkpointer, thread: str, position: int, call: str) -> Value | None:
-    for _, batch in checkpointer.read(thread, position, 1):
-        for record in batch.records:
-            if isinstance(record, Outcome) and record.call == call:
-                return record.result
+    batch = checkpointer.at(thread, position)
+    for record in () if batch is None else batch.records:
+        if isinstance(record, Outcome) and record.call == call:
+            return record.result
     return None
 
 

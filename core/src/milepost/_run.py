@@ -466,8 +466,8 @@ def _value(checkpointer: Checkpointer, thread: str, value: Value, declared: Any,
 
 def finished_at(checkpointer: Checkpointer, thread: str, position: int) -> Finished | None:
     """Return the ``finished`` in the batch at this position."""
-    for _, batch in checkpointer.read(thread, position, 1):
-        for record in batch.records:
-            if isinstance(record, Finished):
-                return record
+    batch = checkpointer.at(thread, position)
+    for record in () if batch is None else batch.records:
+        if isinstance(record, Finished):
+            return record
     return None

@@ -12,14 +12,14 @@ of journal and head live here.
 
 from __future__ import annotations
 
-import threading
-from abc import ABC, abstractmethod
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
 
+from milepost import _ids
+from milepost._clock import SystemClock
 from milepost._struct import Struct
+from milepost.backend import Backend, Capability
 from milepost.errors import (
-    Closed,
     HeadMoved,
     InvalidThreadId,
     PositionTaken,
@@ -31,6 +31,7 @@ from milepost.records import (
     Abandoned,
     Batch,
     Claimed,
+    Deleted,
     Failed,
     Failure,
     Finished,
@@ -50,10 +51,8 @@ from milepost.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Self
+    from collections.abc import Collection, Iterator, Sequence
 
-    from milepost.url import URL
 __all__ = [
     "FORMAT",
     "MAX_THREAD_ID_BYTES",
@@ -62,6 +61,7 @@ __all__ = [
     "Capability",
     "Checkpointer",
     "Claimed",
+    "Deleted",
     "Failed",
     "Failure",
     "Finished",
@@ -87,7 +87,6 @@ __all__ = [
 MAX_THREAD_ID_BYTES: Final = 512
 
 _PAGE: Final = 256
-_RESENDS: Final = (0.05, 0.2, 0.8)
 
 
 class Swap(Struct):
@@ -120,19 +119,6 @@ class HeadPage(Struct):
     cursor: str | None
 
 
-class Capability(StrEnum):
-    """What a driver does beyond the required hooks. Declared, never guessed."""
-
-    ATOMIC_HEAD = "atomic-head"
-    """``_append`` applies a head swap in the same step as the batch: both or neither."""
-    DURABLE = "durable"
-    """What was acknowledged survives the process."""
-    MULTI_PROCESS = "multi-process"
-    """Several processes may use one backend at once."""
-    MULTI_HOST = "multi-host"
-    """Several hosts may."""
-
-
 def check_thread_id(value: object) -> str:
     """Return a thread id as milepost keeps it.
 
@@ -158,25 +144,14 @@ def check_thread_id(value: object) -> str:
     return value
 
 
-class Checkpointer(ABC):
+class Checkpointer(Backend):
     """A driver that keeps journals and heads. Public methods are final; a driver fills in the hooks.
 
-    Hooks are called from any worker thread, also at the same time. They translate what their backend raises into
-    :class:`~milepost.errors.StorageError` and its subclasses: :class:`StorageUnavailable` when the outcome is
-    unknown or the backend cannot now (time-out, throttling, 5xx; the identical call is sent again), anything else
-    when trying again cannot help. They never log or show secrets.
-
-    Nothing opens or connects before the first use; ``close()`` may be called twice; after a fork a driver opens
-    again by itself (:class:`milepost.fork.PerProcess`).
+    Positions only grow. A journal begins at its *floor*: what was before was pruned, or deleted with the thread.
+    ``max_batch_bytes`` is the largest batch that the backend takes, None where only memory limits it.
     """
 
-    DRIVER_API: ClassVar[int] = 1
-    """The version of this contract that the driver was written for."""
-
-    capabilities: frozenset[Capability] = frozenset()
     max_batch_bytes: int | None = None
-
-    _closed = False
 
     # -- for the engine: final ---------------------------------------------------------------------------------
 
@@ -195,8 +170,7 @@ class Checkpointer(ABC):
         data = batch.encode()
         if self.max_batch_bytes is not None and len(data) > self.max_batch_bytes:
             raise TooLarge(thread_id=thread, size=len(data), limit=self.max_batch_bytes)
-        for delay in (*_RESENDS, None):
-            self._check_open()
+        for again in self._sendings():
             try:
                 self._append(thread, position, data, swap)
             except (PositionTaken, HeadMoved):
@@ -204,9 +178,8 @@ class Checkpointer(ABC):
                     return
                 raise
             except StorageUnavailable:
-                if delay is None:
+                if not again:
                     raise
-                self._pause(delay)
             else:
                 return
 
@@ -244,24 +217,37 @@ class Checkpointer(ABC):
     def read(self, thread: str, start: int = 0, limit: int | None = None) -> Iterator[tuple[int, Batch]]:
         """Yield the batches from a position on, in order, up to the first gap; page by page, holding no lock.
 
+        What is before the journal's floor is passed over.
+
         Raises:
             Corrupt: a batch cannot be read.
         """
-        position, left = start, limit
+        position, left, begun = start, limit, False
         while left is None or left > 0:
             size = _PAGE if left is None else min(_PAGE, left)
             page = self._retrying(self._read, thread, position, size)
             for found, data in page:
-                if found != position:
+                if found != position and begun:
                     return
                 yield found, Batch.decode(data, thread=thread, position=found)
-                position += 1
+                position, begun = found + 1, True
             if len(page) < size:
                 return
             left = None if left is None else left - len(page)
 
+    def at(self, thread: str, position: int) -> Batch | None:
+        """Return the batch at a position; None where there is none, or where it was pruned.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        return next((batch for found, batch in self.read(thread, position, 1) if found == position), None)
+
     def tail(self, thread: str, hint: int = 0) -> int:
-        """Return the first free position at or after ``hint``, where ``hint`` is a position known to be taken, or 0."""
+        """Return the first free position.
+
+        ``hint`` is a position that the journal has reached, such as a head's ``run``: what is before is not looked at.
+        """
         tail: int = self._retrying(self._tail, thread, hint)
         return tail
 
@@ -274,17 +260,15 @@ class Checkpointer(ABC):
         """Compare and set a head; return whether it was set. One's own swap whose answer was lost counts as set."""
         head = swap.head
         data = head.encode()
-        for delay in (*_RESENDS, None):
-            self._check_open()
+        for again in self._sendings():
             try:
                 swapped = self._swap_head(head, data, swap.expected)
             except StorageUnavailable:
-                if delay is None:
+                if not again:
                     raise
-                self._pause(delay)
             else:
                 return swapped or self._is_head(head)
-        raise AssertionError  # pragma: no cover - the last delay is None
+        raise AssertionError  # pragma: no cover - the last sending returns or raises
 
     def list_heads(
         self, query: HeadQuery | None = None, *, cursor: str | None = None, limit: int = 100
@@ -293,53 +277,31 @@ class Checkpointer(ABC):
         page: HeadPage = self._retrying(self._list_heads, query or HeadQuery(), cursor, limit)
         return [Head.decode(data, thread="(listed)") for data in page.heads], page.cursor
 
-    def delete(self, thread: str) -> None:
-        """Delete exactly this thread: its journal and its head. Deleting an unknown thread does nothing."""
-        self._retrying(self._delete, thread)
+    def prune(self, thread: str, before: int, keep: Collection[int] = ()) -> None:
+        """Drop the batches before a position, which becomes the journal's floor.
 
-    def open(self) -> Self:
-        """Connect and check the schema now, instead of at the first use.
-
-        Raises:
-            SchemaTooNew: the data was written by a later version.
-            Closed: the driver was closed.
+        The caller answers for what may go: only closed runs, and never the newest. ``keep`` names the positions where
+        a former owner's append may still be on its way: they stay occupied, by an empty stub.
         """
-        self._check_open()
-        self._retrying(self._open)
-        return self
+        self._retrying(self._prune, thread, before, frozenset(keep))
 
-    def close(self) -> None:
-        """Close what this driver opened. Later calls raise :class:`~milepost.errors.Closed`."""
-        if not self._closed:
-            self._closed = True
-            self._close()
+    def delete(self, thread: str) -> None:
+        """Delete exactly this thread: its journal and its head. Deleting an unknown thread does nothing.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        Where the backend does not check the tail, a tombstone takes the tail first, so that an append which is on its
+        way cannot land there; the journal of a thread that is started again goes on after it.
+        """
+        grave = None if Capability.CHECKED_TAIL in self.capabilities else self._bury(thread)
+        self._retrying(self._delete, thread, grave)
 
     # -- for drivers: hooks ------------------------------------------------------------------------------------
 
-    @classmethod
-    @abstractmethod
-    def from_url(cls, url: URL) -> Self:
-        """Make a driver from a parsed URL; do not connect.
-
-        Raises:
-            InvalidURL: an option or a part is not understood.
-        """
-
-    def _open(self) -> None:
-        """Connect and check or create the schema. Idempotent, thread-safe, safe for several processes at once."""
-
     @abstractmethod
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
-        """Create the batch at the position if and only if that position is free.
+        """Create the batch at the position if and only if that position is free, and not below the floor.
 
-        All or nothing, and durable when it returns. A backend that can tell must also refuse a position that would
-        leave a gap. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) the head changes in the same step, or neither.
+        All or nothing, and durable when it returns. With ``CHECKED_TAIL`` declared, a position that would leave a gap
+        is refused too. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) both batch and head are set, or neither.
 
         S3: ``PUT`` with ``If-None-Match: *`` on a key made of thread and position; 412 is :class:`PositionTaken`; 409,
         5xx and time-outs are :class:`StorageUnavailable`. MongoDB: ``insert_one`` with ``_id`` from thread and
@@ -347,26 +309,24 @@ class Checkpointer(ABC):
         :class:`PositionTaken`.
 
         Raises:
-            PositionTaken: the position holds a batch, whoever's it is. (The base class finds out whose.)
+            PositionTaken: the position holds a batch or a stub, whoever's it is. (The base class finds out whose.)
             HeadMoved: the swap's expected version is not the head's.
             StorageUnavailable: whether it was applied is unknown.
         """
 
     @abstractmethod
     def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """Return up to ``limit`` batches from ``start`` on, in order, never half a batch; no lock outlives it.
+        """Return up to ``limit`` batches from ``start`` or the floor on, in order, never half a batch, never a stub.
 
-        S3: ``GET`` of consecutive keys until 404. MongoDB: a range of ``_id`` read from the primary.
+        No lock outlives it. S3: ``GET`` of consecutive keys until 404. MongoDB: a range of ``_id``, from the primary.
         """
 
+    @abstractmethod
     def _tail(self, thread: str, hint: int) -> int:
-        """Return the first free position at or after ``hint``, at a cost that does not grow with what is before."""
-        position = hint
-        while page := self._read(thread, position, _PAGE):
-            position = page[-1][0] + 1
-            if len(page) < _PAGE:
-                break
-        return position
+        """Return the first free position, at a cost that does not grow with what is before ``hint``.
+
+        It is never below the floor, also where the journal is empty.
+        """
 
     @abstractmethod
     def _load_head(self, thread: str) -> bytes | None:
@@ -385,41 +345,44 @@ class Checkpointer(ABC):
         """Return up to ``limit`` matching heads after the cursor, filtered before limited."""
 
     @abstractmethod
-    def _delete(self, thread: str) -> None:
-        """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
+    def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:
+        """Drop what is before a position; the floor first, so that it can be cut off midway and be done again.
 
-        A backend whose append does not check the tail in the same step leaves a tombstone, so that a former owner's
-        late append cannot land in a freed position.
+        A floor never falls. Without ``CHECKED_TAIL``, the positions of ``keep`` stay occupied; with it, they may go.
         """
 
-    def _close(self) -> None:
-        """Release connections and files."""
+    @abstractmethod
+    def _delete(self, thread: str, grave: int | None) -> None:
+        """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
+
+        With ``CHECKED_TAIL``, nothing is left. Without it, the batch at ``grave`` was appended to stay: its position
+        is kept occupied, and the floor is after it. There, None means that there is nothing to bury: only what an
+        earlier deletion left is swept away.
+        """
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Closed(f"{self!r} was closed")
+    def _bury(self, thread: str) -> int | None:
+        """Take the tail with a tombstone and return its position; None where the journal is empty."""
+        while True:
+            head = self.load_head(thread)
+            tail = self.tail(thread, 0 if head is None else head.run)
+            last = list(self.read(thread, tail - 1)) if tail else []
+            if last and last[-1][1].is_tombstone:
+                return last[-1][0]
+            if not last and head is None:
+                return None
+            tombstone = Batch(id=f"{_ids.token()}-1", records=(Deleted(at=SystemClock().now().isoformat()),))
+            try:
+                self.append(thread, tail, tombstone)
+            except PositionTaken:
+                continue
+            return tail
 
     def _is_at(self, thread: str, position: int, batch_id: str) -> bool:
-        for _, batch in self.read(thread, position, 1):
-            return batch.id == batch_id
-        return False
+        batch = self.at(thread, position)
+        return batch is not None and batch.id == batch_id
 
     def _is_head(self, head: Head) -> bool:
         now = self.load_head(head.thread)
         return now is not None and (now.version, now.nonce) == (head.version, head.nonce)
-
-    def _retrying(self, hook: Any, *args: Any) -> Any:
-        """Call a hook whose repetition is harmless, again after a fault."""
-        for delay in _RESENDS:
-            self._check_open()
-            try:
-                return hook(*args)
-            except StorageUnavailable:
-                self._pause(delay)
-        self._check_open()
-        return hook(*args)
-
-    def _pause(self, seconds: float) -> None:
-        threading.Event().wait(seconds)

@@ -27,12 +27,30 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 
+class _Journal:
+    """One thread's batches by position; below the floor, nothing is read and nothing appended."""
+
+    def __init__(self) -> None:
+        self.floor = 0
+        self.batches: dict[int, bytes] = {}
+
+    def tail(self, hint: int = 0) -> int:
+        position = max(hint, self.floor)
+        while position in self.batches:
+            position += 1
+        return position
+
+    def drop(self, before: int) -> None:
+        self.floor = max(self.floor, before)
+        self.batches = {position: data for position, data in self.batches.items() if position >= self.floor}
+
+
 class _Journals:
     """What a memory checkpointer keeps. A forked child has its own copy, and its own lock."""
 
     def __init__(self) -> None:
         self.lock = PerProcess(threading.Lock)
-        self.batches: dict[str, list[bytes]] = {}
+        self.threads: dict[str, _Journal] = {}
         self.heads: dict[str, tuple[Head, bytes]] = {}
 
 
@@ -50,6 +68,7 @@ _items: Final[dict[str, _Items]] = {}
 
 class _CheckpointerOptions(Struct):
     atomic_head: bool = True
+    checked_tail: bool = True
 
 
 class _StoreOptions(Struct):
@@ -59,24 +78,25 @@ class _StoreOptions(Struct):
 class MemoryCheckpointer(Checkpointer):
     """Keeps journals and heads in this process, as bytes, as every driver does.
 
-    ``atomic_head=False`` makes it behave as backends that cannot change head and journal in one step.
+    ``atomic_head=False`` makes it behave as backends that cannot change head and journal in one step,
+    ``checked_tail=False`` as those that cannot tell whether an append would leave a gap.
     """
 
-    DRIVER_API = 1
-
-    def __init__(self, *, atomic_head: bool = True) -> None:
-        self.capabilities = frozenset({Capability.ATOMIC_HEAD} if atomic_head else ())
+    def __init__(self, *, atomic_head: bool = True, checked_tail: bool = True) -> None:
+        able = {Capability.ATOMIC_HEAD: atomic_head, Capability.CHECKED_TAIL: checked_tail}
+        self.capabilities = frozenset({Capability.INDEXED_HEADS, *(name for name in able if able[name])})
         self._data = _Journals()
         self._name = ""
 
     @classmethod
     def from_url(cls, url: URL) -> MemoryCheckpointer:
-        """Make a driver for ``memory://`` or ``memory://name``, with the option ``atomic_head``.
+        """Make a driver for ``memory://`` or ``memory://name``, with ``atomic_head`` and ``checked_tail``.
 
         Raises:
             InvalidURL: the URL has a path or an unknown option.
         """
-        driver = cls(atomic_head=url.options(_CheckpointerOptions).atomic_head)
+        options = url.options(_CheckpointerOptions)
+        driver = cls(atomic_head=options.atomic_head, checked_tail=options.checked_tail)
         driver._name = _name(url)
         driver._data = _shared(_journals, driver._name, _Journals)
         return driver
@@ -88,23 +108,28 @@ class MemoryCheckpointer(Checkpointer):
         if swap is not None and Capability.ATOMIC_HEAD not in self.capabilities:
             raise StorageError(f"{self!r} cannot change a head together with an append")
         with self._data.lock.get():
-            batches = self._data.batches.get(thread, [])
-            if position < len(batches):
-                raise PositionTaken(thread_id=thread, position=position)
-            if position > len(batches):
-                raise PositionTaken(thread_id=thread, position=position, tail=len(batches))
+            journal = self._data.threads.get(thread) or _Journal()
+            self._check_free(thread, journal, position)
             if swap is not None and not self._set_head(swap.head, swap.head.encode(), swap.expected):
                 raise HeadMoved(thread_id=thread, expected=swap.expected)
-            self._data.batches.setdefault(thread, batches).append(bytes(data))
+            self._data.threads.setdefault(thread, journal).batches[position] = bytes(data)
+
+    def _check_free(self, thread: str, journal: _Journal, position: int) -> None:
+        if position < journal.floor or position in journal.batches:
+            raise PositionTaken(thread_id=thread, position=position)
+        if Capability.CHECKED_TAIL in self.capabilities and position > journal.tail():
+            raise PositionTaken(thread_id=thread, position=position, tail=journal.tail())
 
     def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
         with self._data.lock.get():
-            page = self._data.batches.get(thread, [])[start : start + limit]
-        return list(enumerate(page, start))
+            journal = self._data.threads.get(thread) or _Journal()
+            first = max(start, journal.floor)
+            last = min(journal.tail(first), first + limit)
+            return [(position, journal.batches[position]) for position in range(first, last)]
 
     def _tail(self, thread: str, hint: int) -> int:
         with self._data.lock.get():
-            return max(hint, len(self._data.batches.get(thread, ())))
+            return (self._data.threads.get(thread) or _Journal()).tail(hint)
 
     def _load_head(self, thread: str) -> bytes | None:
         with self._data.lock.get():
@@ -131,10 +156,18 @@ class MemoryCheckpointer(Checkpointer):
         more = len(found) > limit
         return HeadPage(heads=tuple(data for _, (_, data) in page), cursor=page[-1][0] if more else None)
 
-    def _delete(self, thread: str) -> None:
+    def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:  # noqa: ARG002 - all stay refused
         with self._data.lock.get():
-            self._data.batches.pop(thread, None)
+            if thread in self._data.threads:
+                self._data.threads[thread].drop(before)
+
+    def _delete(self, thread: str, grave: int | None) -> None:
+        with self._data.lock.get():
             self._data.heads.pop(thread, None)
+            if Capability.CHECKED_TAIL in self.capabilities:
+                self._data.threads.pop(thread, None)
+            elif grave is not None:
+                self._data.threads[thread].drop(grave + 1)
 
 
 class MemoryStore(Store):

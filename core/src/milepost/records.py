@@ -280,8 +280,25 @@ class Abandoned(Struct):
     run: str
 
 
+class Deleted(Struct):
+    """The thread was deleted: what is before counts no longer. It takes the tail, so that nothing late lands there."""
+
+    kind: ClassVar[str] = "deleted"
+    at: str
+
+
 Record: TypeAlias = (
-    Started | Claimed | Outcome | Observed | Interrupted | Resumed | Retried | Finished | Failed | Abandoned
+    Started
+    | Claimed
+    | Outcome
+    | Observed
+    | Interrupted
+    | Resumed
+    | Retried
+    | Finished
+    | Failed
+    | Abandoned
+    | Deleted
 )
 
 _KINDS: Final[dict[str, type[Any]]] = {
@@ -297,6 +314,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Finished,
         Failed,
         Abandoned,
+        Deleted,
     )
 }
 
@@ -348,6 +366,11 @@ class Batch(Struct):
     def session(self) -> str:
         """The session that wrote the batch."""
         return self.id.partition("-")[0]
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it marks the end of a deleted thread."""
+        return any(isinstance(record, Deleted) for record in self.records)
 
     def encode(self) -> bytes:
         """Return the batch as one line of ASCII JSON."""

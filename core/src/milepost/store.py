@@ -8,22 +8,21 @@ encoding, filters and paging live here.
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from milepost import serde
 from milepost._clock import SystemClock
 from milepost._struct import Struct
-from milepost.errors import Closed, InvalidItem
+from milepost.backend import Backend
+from milepost.errors import InvalidItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
-    from typing import Self
 
     from milepost._clock import Clock
-    from milepost.url import URL
 
 Namespace: TypeAlias = tuple[str, ...]
 
@@ -50,20 +49,15 @@ class StoredItem(Struct):
     updated_at: datetime
 
 
-class Store(ABC):
+class Store(Backend):
     """A driver that keeps items. Public methods are final; a driver fills in the hooks.
 
     A namespace is a non-empty tuple of non-empty str, of any characters. A value is a mapping with str keys,
     of what :mod:`milepost.serde` can keep. Methods may be called from any thread.
     """
 
-    DRIVER_API: ClassVar[int] = 1
-    """The version of this contract that the driver was written for."""
-
     clock: Clock = SystemClock()
     """What tells ``created_at`` and ``updated_at``."""
-
-    _closed = False
 
     # -- for users: final ----------------------------------------------------------------------------------
 
@@ -152,43 +146,7 @@ class Store(ABC):
         found = (space for space in self._namespaces() if _begins(space, first) and _ends(space, last))
         return sorted({space[:max_depth] for space in found})[offset : offset + limit]
 
-    def open(self) -> Self:
-        """Connect and check the schema now, instead of at the first use.
-
-        Raises:
-            SchemaTooNew: the data was written by a later version.
-            Closed: the driver was closed.
-        """
-        self._check_open()
-        self._open()
-        return self
-
-    def close(self) -> None:
-        """Close what this driver opened. Later calls raise :class:`~milepost.errors.Closed`."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # -- for drivers: hooks --------------------------------------------------------------------------------
-
-    @classmethod
-    @abstractmethod
-    def from_url(cls, url: URL) -> Self:
-        """Make a driver from a parsed URL; do not connect.
-
-        Raises:
-            InvalidURL: an option or a part is not understood.
-        """
-
-    def _open(self) -> None:
-        """Connect and check or create the schema. Idempotent; safe for several threads and processes."""
-        return
 
     @abstractmethod
     def _get(self, namespace: Namespace, key: str) -> StoredItem | None:
@@ -215,15 +173,7 @@ class Store(ABC):
     def _namespaces(self) -> Sequence[Namespace]:
         """Return each namespace that holds an item, once."""
 
-    def _close(self) -> None:
-        """Release connections and files."""
-        return
-
     # -- helpers -------------------------------------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Closed(f"{self!r} was closed")
 
     def _walk(self, prefix: Namespace) -> Iterator[Item]:
         after: tuple[Namespace, str] | None = None

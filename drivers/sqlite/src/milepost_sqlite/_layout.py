@@ -15,11 +15,11 @@ APPEND: Final = """
     INSERT INTO milepost_batches (thread, position, data)
     SELECT new.thread, new.position, new.data
     FROM (SELECT ? AS thread, ? AS position, ? AS data) AS new
-    WHERE new.position = 0 OR EXISTS (
+    WHERE EXISTS (
         SELECT 1 FROM milepost_batches AS old WHERE old.thread = new.thread AND old.position = new.position - 1
-    )
+    ) OR (new.position = 0 AND NOT EXISTS (SELECT 1 FROM milepost_batches AS old WHERE old.thread = new.thread))
 """
-"""No row where the position would leave a gap; the primary key refuses one that is taken."""
+"""No row where the position is not the tail; where it is taken, the primary key may refuse it first."""
 
 READ: Final = """
     SELECT position, data FROM milepost_batches WHERE thread = ? AND position >= ? ORDER BY position LIMIT ?
@@ -35,6 +35,8 @@ UPDATE_HEAD: Final = """
     UPDATE milepost_heads SET version = ?, status = ?, workflow = ?, wake = ?, updated = ?, data = ?
     WHERE thread = ? AND version = ?
 """
+PRUNE: Final = "DELETE FROM milepost_batches WHERE thread = ? AND position < ?"
+"""The last batch stays at least, so the tail is known and no position before it can be taken again."""
 DELETE_BATCHES: Final = "DELETE FROM milepost_batches WHERE thread = ?"
 DELETE_HEAD: Final = "DELETE FROM milepost_heads WHERE thread = ?"
 

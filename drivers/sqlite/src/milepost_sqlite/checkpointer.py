@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from milepost_sqlite._client import Write
 
 
+_IN_MEMORY = frozenset({Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL, Capability.INDEXED_HEADS})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SQLiteOptions:
     """The options of a ``sqlite:`` URL, which are the keywords of :class:`SQLiteCheckpointer`."""
@@ -44,7 +47,7 @@ class SQLiteCheckpointer(Checkpointer):
     """
 
     DRIVER_API = 1
-    capabilities = frozenset({Capability.ATOMIC_HEAD, Capability.DURABLE, Capability.MULTI_PROCESS})
+    capabilities = _IN_MEMORY | {Capability.DURABLE, Capability.MULTI_PROCESS}
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class SQLiteCheckpointer(Checkpointer):
         name = os.fspath(path)
         self.path = name if name == MEMORY else str(Path.cwd() / name)
         if self.path == MEMORY:
-            self.capabilities = frozenset({Capability.ATOMIC_HEAD})
+            self.capabilities = _IN_MEMORY
         settings = Settings(path=self.path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
         self._client = Client(settings, component=_layout.COMPONENT, steps=_layout.STEPS)
 
@@ -96,7 +99,8 @@ class SQLiteCheckpointer(Checkpointer):
 
     def _write(self, write: Write, thread: str, position: int, data: bytes) -> None:
         if not write(_layout.APPEND, (thread, position, data)):
-            raise PositionTaken(thread_id=thread, position=position, tail=self._tail(thread, 0))
+            tail = self._tail(thread, 0)
+            raise PositionTaken(thread_id=thread, position=position, tail=tail if position > tail else None)
 
     def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
         return self._client.query(_layout.READ, (thread, start, limit))
@@ -121,7 +125,11 @@ class SQLiteCheckpointer(Checkpointer):
             heads=tuple(data for _, data in page), cursor=page[-1][0] if len(rows) > limit else None
         )
 
-    def _delete(self, thread: str) -> None:
+    def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:  # noqa: ARG002 - the tail is checked
+        tail = self._tail(thread, 0)
+        self._client.transact(lambda write: write(_layout.PRUNE, (thread, min(before, tail - 1))))
+
+    def _delete(self, thread: str, grave: int | None) -> None:  # noqa: ARG002 - the tail is checked
         def write_both(write: Write) -> None:
             write(_layout.DELETE_BATCHES, (thread,))
             write(_layout.DELETE_HEAD, (thread,))

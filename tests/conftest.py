@@ -1,0 +1,24 @@
+"""Credentials that are nobody's, and the storage servers of the test session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from backends import Backends
+from servers import CREDENTIALS
+
+
+def pytest_configure(config):
+    """Keep boto3 from whatever credentials and settings this machine has."""
+    os.environ.update(CREDENTIALS)
+    os.environ.pop("AWS_PROFILE", None)
+
+
+@pytest.fixture(scope="session")
+def backends(tmp_path_factory):
+    """Whatever keeps journals, as URLs of fresh places."""
+    given = Backends(tmp_path_factory.mktemp("backends"))
+    yield given
+    given.stop()
