@@ -114,7 +114,8 @@ def here(tmp_path):
 def records(checkpointer, thread="t"):
     """Return each record with its position and session; checks that there is no gap and nothing illegal."""
     batches = list(checkpointer.read(thread))
-    assert [position for position, _ in batches] == list(range(checkpointer.tail(thread)))
+    tail = checkpointer.tail(thread)
+    assert [position for position, _ in batches] == list(range(tail - len(batches), tail))
     assert read_thread(checkpointer, thread, None).rejected == []
     return [(position, batch.session, record) for position, batch in batches for record in batch.records]
 
@@ -486,8 +487,8 @@ class Faulty(Checkpointer):
     def _prune(self, thread, before, keep):
         self.inner._prune(thread, before, keep)
 
-    def _delete(self, thread, grave):
-        self.inner._delete(thread, grave)
+    def _delete(self, thread, grave, version):
+        self.inner._delete(thread, grave, version)
 
     def _pause(self, seconds):
         pass

@@ -12,6 +12,7 @@ from milepost.checkpoint import (
     Abandoned,
     Batch,
     Claimed,
+    Deleted,
     Failed,
     Failure,
     Finished,
@@ -408,3 +409,20 @@ def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
         assert len(state.rejected) == before
         assert state.status is Status.RUNNING
         assert state.owned_by("new")
+
+
+@pytest.mark.parametrize("before", [(), (started(),), (started(), finished()), (started(), interrupted())])
+def test_after_a_tombstone_a_thread_is_as_if_nobody_had_started_it(before):
+    state = folded(*before, ("x", Deleted(at="now")))
+    assert (state.run, state.status, state.owner, state.finished) == (None, None, None, None)
+    assert last_finished(state) is None
+    assert state.tail == len(before) + 1
+    again = folded(*before, ("x", Deleted(at="now")), started("run-2"))
+    assert again.run.id == "run-2"
+    assert again.rejected == []
+
+
+def test_what_a_former_owner_writes_after_a_tombstone_is_rejected():
+    state = folded(started(), ("x", Deleted(at="now")), outcome())
+    assert state.run is None
+    assert [reason for _, reason in state.rejected] == ["outcome: not written by the owner"]

@@ -237,10 +237,18 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
             state.apply(position, replace(batch, records=batch.records[first.index(True) :]))
         else:
             state.apply(position, batch)
-    if start and state.run is None:
-        state = ThreadState(thread)
-        for position, batch in checkpointer.read(thread):
-            state.apply(position, batch)
+    if state.tail and (state.run is not None or not start):
+        return state
+    return _whole(checkpointer, thread)
+
+
+def _whole(checkpointer: Checkpointer, thread: str) -> ThreadState:
+    """Fold the whole journal; where there is nothing to read, find its tail: it goes on after a tombstone."""
+    tail = checkpointer.tail(thread)  # before reading, so that no position is passed that was not read
+    state = ThreadState(thread)
+    for position, batch in checkpointer.read(thread):
+        state.apply(position, batch)
+    state.tail = state.tail or tail
     return state
 
 

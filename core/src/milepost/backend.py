@@ -24,7 +24,7 @@ class Capability(StrEnum):
     ATOMIC_HEAD = "atomic-head"
     """``_append`` applies a head swap in the same step as the batch: both or neither."""
     CHECKED_TAIL = "checked-tail"
-    """``_append`` refuses, in the same step, any position but the tail. Deleting a thread so leaves nothing behind."""
+    """``_append`` refuses, in the same step, any position but the tail."""
     INDEXED_HEADS = "indexed-heads"
     """``_list_heads`` finds matching heads by an index; without it, a listing reads every head."""
     DURABLE = "durable"

@@ -278,7 +278,7 @@ class Checkpointer(Backend):
         return [Head.decode(data, thread="(listed)") for data in page.heads], page.cursor
 
     def prune(self, thread: str, before: int, keep: Collection[int] = ()) -> None:
-        """Drop the batches before a position, which becomes the journal's floor.
+        """Drop the batches before a position, which becomes the journal's floor; an empty journal then begins there.
 
         The caller answers for what may go: only closed runs, and never the newest. ``keep`` names the positions where
         a former owner's append may still be on its way: they stay occupied, by an empty stub.
@@ -288,11 +288,16 @@ class Checkpointer(Backend):
     def delete(self, thread: str) -> None:
         """Delete exactly this thread: its journal and its head. Deleting an unknown thread does nothing.
 
-        Where the backend does not check the tail, a tombstone takes the tail first, so that an append which is on its
-        way cannot land there; the journal of a thread that is started again goes on after it.
+        Where the backend cannot do that in one step, it is done as everything is: the head is taken, a tombstone takes
+        the tail, so that no append on its way can land there, and then the head goes. A thread that is started again
+        goes on after the tombstone.
         """
-        grave = None if Capability.CHECKED_TAIL in self.capabilities else self._bury(thread)
-        self._retrying(self._delete, thread, grave)
+        if {Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL} <= self.capabilities:
+            self._retrying(self._delete, thread, None, None)
+            return
+        head = self._take_to_delete(thread)
+        grave = None if head is None else self._bury(thread, head.run)
+        self._retrying(self._delete, thread, grave, None if head is None else head.version)
 
     # -- for drivers: hooks ------------------------------------------------------------------------------------
 
@@ -300,8 +305,9 @@ class Checkpointer(Backend):
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
         """Create the batch at the position if and only if that position is free, and not below the floor.
 
-        All or nothing, and durable when it returns. With ``CHECKED_TAIL`` declared, a position that would leave a gap
-        is refused too. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) both batch and head are set, or neither.
+        All or nothing, and durable when it returns; ``data`` is never empty. With ``CHECKED_TAIL`` declared, a
+        position that would leave a gap is refused too. With ``swap`` (only if ``ATOMIC_HEAD`` is declared) both batch
+        and head are set, or neither.
 
         S3: ``PUT`` with ``If-None-Match: *`` on a key made of thread and position; 412 is :class:`PositionTaken`; 409,
         5xx and time-outs are :class:`StorageUnavailable`. MongoDB: ``insert_one`` with ``_id`` from thread and
@@ -348,30 +354,48 @@ class Checkpointer(Backend):
     def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:
         """Drop what is before a position; the floor first, so that it can be cut off midway and be done again.
 
-        A floor never falls. Without ``CHECKED_TAIL``, the positions of ``keep`` stay occupied; with it, they may go.
+        A floor never falls. It may rise above what there is: the next append is then at the floor. Without
+        ``CHECKED_TAIL``, the positions of ``keep`` stay occupied; with it, they may go.
         """
 
     @abstractmethod
-    def _delete(self, thread: str, grave: int | None) -> None:
+    def _delete(self, thread: str, grave: int | None, version: int | None) -> None:
         """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
 
-        With ``CHECKED_TAIL``, nothing is left. Without it, the batch at ``grave`` was appended to stay: its position
-        is kept occupied, and the floor is after it. There, None means that there is nothing to bury: only what an
-        earlier deletion left is swept away.
+        With both ``ATOMIC_HEAD`` and ``CHECKED_TAIL``, everything goes in one step, and nothing is left; ``grave`` and
+        ``version`` are None. All others: the batch at ``grave`` was appended to stay. The floor rises to the position
+        after it, and in the same step the head goes if its version is ``version``: at another one, somebody has
+        started the thread again. Then the batches before ``grave`` go, while its own position stays occupied.
+        ``grave`` is None where there was nothing to bury: only what an earlier deletion left is swept away.
         """
 
     # -- helpers -------------------------------------------------------------------------------------------------
 
-    def _bury(self, thread: str) -> int | None:
-        """Take the tail with a tombstone and return its position; None where the journal is empty."""
+    def _take_to_delete(self, thread: str) -> Head | None:
+        """Raise the thread's head, so that whoever holds it is told; None where there is nothing to delete."""
         while True:
             head = self.load_head(thread)
-            tail = self.tail(thread, 0 if head is None else head.run)
-            last = list(self.read(thread, tail - 1)) if tail else []
-            if last and last[-1][1].is_tombstone:
-                return last[-1][0]
-            if not last and head is None:
+            if head is None and next(self.read(thread), None) is None:
                 return None
+            raised = Head(
+                thread=thread,
+                version=1 if head is None else head.version + 1,
+                status=Status.RUNNING,
+                workflow="" if head is None else head.workflow,
+                run=0 if head is None else head.run,
+                nonce=_ids.token(),
+                updated=SystemClock().now().isoformat(),
+            )
+            if self.swap_head(Swap(head=raised, expected=None if head is None else head.version)):
+                return raised
+
+    def _bury(self, thread: str, hint: int) -> int:
+        """Take the tail with a tombstone, unless one is there, and return its position."""
+        while True:
+            tail = self.tail(thread, hint)
+            last = self.at(thread, tail - 1) if tail else None
+            if last is not None and last.is_tombstone:
+                return tail - 1
             tombstone = Batch(id=f"{_ids.token()}-1", records=(Deleted(at=SystemClock().now().isoformat()),))
             try:
                 self.append(thread, tail, tombstone)

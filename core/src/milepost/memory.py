@@ -158,16 +158,17 @@ class MemoryCheckpointer(Checkpointer):
 
     def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:  # noqa: ARG002 - all stay refused
         with self._data.lock.get():
-            if thread in self._data.threads:
-                self._data.threads[thread].drop(before)
+            self._data.threads.setdefault(thread, _Journal()).drop(before)
 
-    def _delete(self, thread: str, grave: int | None) -> None:
+    def _delete(self, thread: str, grave: int | None, version: int | None) -> None:
         with self._data.lock.get():
-            self._data.heads.pop(thread, None)
-            if Capability.CHECKED_TAIL in self.capabilities:
+            if {Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL} <= self.capabilities:
                 self._data.threads.pop(thread, None)
+                self._data.heads.pop(thread, None)
             elif grave is not None:
                 self._data.threads[thread].drop(grave + 1)
+                if thread in self._data.heads and self._data.heads[thread][0].version == version:
+                    del self._data.heads[thread]
 
 
 class MemoryStore(Store):

@@ -22,7 +22,8 @@ APPEND: Final = """
 """No row where the position is not the tail; where it is taken, the primary key may refuse it first."""
 
 READ: Final = """
-    SELECT position, data FROM milepost_batches WHERE thread = ? AND position >= ? ORDER BY position LIMIT ?
+    SELECT position, data FROM milepost_batches
+    WHERE thread = ? AND position >= ? AND length(data) > 0 ORDER BY position LIMIT ?
 """
 TAIL: Final = "SELECT coalesce(max(position) + 1, 0) FROM milepost_batches WHERE thread = ?"
 LOAD_HEAD: Final = "SELECT data FROM milepost_heads WHERE thread = ?"
@@ -36,7 +37,12 @@ UPDATE_HEAD: Final = """
     WHERE thread = ? AND version = ?
 """
 PRUNE: Final = "DELETE FROM milepost_batches WHERE thread = ? AND position < ?"
-"""The last batch stays at least, so the tail is known and no position before it can be taken again."""
+STUB: Final = """
+    INSERT INTO milepost_batches (thread, position, data)
+    SELECT new.thread, new.position, x'' FROM (SELECT ? AS thread, ? AS position) AS new
+    WHERE new.position >= 0 AND NOT EXISTS (SELECT 1 FROM milepost_batches AS old WHERE old.thread = new.thread)
+"""
+"""Before a floor with nothing above it: so the tail is known, and no position before it can be taken again."""
 DELETE_BATCHES: Final = "DELETE FROM milepost_batches WHERE thread = ?"
 DELETE_HEAD: Final = "DELETE FROM milepost_heads WHERE thread = ?"
 

@@ -126,10 +126,13 @@ class SQLiteCheckpointer(Checkpointer):
         )
 
     def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:  # noqa: ARG002 - the tail is checked
-        tail = self._tail(thread, 0)
-        self._client.transact(lambda write: write(_layout.PRUNE, (thread, min(before, tail - 1))))
+        def write_both(write: Write) -> None:
+            write(_layout.PRUNE, (thread, before))
+            write(_layout.STUB, (thread, before - 1))
 
-    def _delete(self, thread: str, grave: int | None) -> None:  # noqa: ARG002 - the tail is checked
+        self._client.transact(write_both)
+
+    def _delete(self, thread: str, grave: int | None, version: int | None) -> None:  # noqa: ARG002 - one step
         def write_both(write: Write) -> None:
             write(_layout.DELETE_BATCHES, (thread,))
             write(_layout.DELETE_HEAD, (thread,))
