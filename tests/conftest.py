@@ -8,6 +8,9 @@ import pytest
 
 from backends import Backends
 from servers import CREDENTIALS
+from tally import pytest_terminal_summary, tally
+
+__all__ = ["backends", "pytest_terminal_summary", "tally"]
 
 
 def pytest_configure(config):

@@ -1,4 +1,4 @@
-"""Fork servers for the crash tests, and the tally that they print at the end."""
+"""Fork servers and backends for the crash tests, and the tally that they print at the end."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ import pytest
 
 from crash.enumeration import Enumeration, Report
 from crash.forkserver import serving
+from crash.grounds import Grounds
 
-SERVERS = 4
-_tally = pytest.StashKey[dict[str, Report]]()
-
-
-def pytest_configure(config):
-    config.stash[_tally] = {}
+LANES = 4
 
 
 @pytest.fixture(scope="session")
 def servers():
     """Processes that fork a child for each job."""
     with ExitStack() as stack:
-        yield [stack.enter_context(serving()) for _ in range(SERVERS)]
-
-
-@pytest.fixture
-def enumeration(servers, tmp_path):
-    """What kills at every point, in a folder of this test."""
-    return Enumeration(servers, tmp_path)
+        yield [stack.enter_context(serving()) for _ in range(LANES)]
 
 
 @pytest.fixture(scope="session")
-def tally(pytestconfig):
-    """The reports by kind, for the summary."""
-    return pytestconfig.stash[_tally]
+def grounds(backends, tmp_path_factory):
+    """The backends on which there are places."""
+    with Grounds(backends, tmp_path_factory) as given:
+        yield given
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    reports = config.stash[_tally]
-    if not reports:
-        return
-    terminalreporter.section("crash enumeration")
-    for kind, report in reports.items():
-        terminalreporter.write_line(
-            f"{kind}: {report.survived} of {report.points} kill points survived; journal_mode=wal and "
-            f"synchronous=FULL read back on {report.connections} connections"
-        )
+@pytest.fixture
+def enumeration(backend, servers, grounds, tmp_path):
+    """What kills at every point, on the backend that the test is for, with the folders of this test."""
+    return Enumeration(grounds.lanes(backend, servers), tmp_path)
+
+
+@pytest.fixture
+def tell(backend, capsys, tally):
+    """What adds a report to the summary, and prints it now."""
+
+    def told(kind: str, name: str, report: Report) -> None:
+        line = f"{backend}, {kind}: {{survived}} of {{points}}, in {{seconds:.0f}} s"
+        counts = {"survived": report.survived, "points": report.points, "seconds": report.seconds}
+        if report.connections:
+            line += "; journal_mode=wal and synchronous=FULL read back on {connections} connections"
+            counts["connections"] = report.connections
+        tally("crash enumeration: kill points survived", line, **counts)
+        with capsys.disabled():
+            print(f" [{name}: {report.survived} of {report.points}]", end="", flush=True)
+
+    return told

@@ -1,19 +1,21 @@
-"""What the files say after a kill, read without the library's help but for its fold."""
+"""What is on record after a kill: journals as a driver reads them, and a ledger that no driver wrote."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from crash.rig import DATABASE, THREAD
+from crash.rig import THREAD
 from milepost._fold import ThreadState
-from milepost.checkpoint import Batch
+from milepost.checkpoint import Batch, Capability, Head, Outcome, Retried, Started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crash.places import Place
+    from milepost.checkpoint import Checkpointer
 
 Call = tuple[str, str, str]
 """Thread, run and path: what names a call for ever."""
@@ -21,11 +23,11 @@ Call = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Evidence:
-    """A folder's database and ledger at one moment. ``findings`` tells what the database alone has wrong."""
+    """A place's journals and ledger at one moment. ``findings`` tells what they alone have wrong."""
 
-    batches: dict[str, list[tuple[int, dict]]] = field(default_factory=dict)
-    heads: dict[str, dict] = field(default_factory=dict)
-    results: set[Call] = field(default_factory=set)
+    batches: dict[str, list[Batch]] = field(default_factory=dict)
+    heads: dict[str, Head] = field(default_factory=dict)
+    atomic: bool = False
     standing: dict[Call, str] = field(default_factory=dict)
     ever: set[Call] = field(default_factory=set)
     voids: Counter[Call] = field(default_factory=Counter)
@@ -33,25 +35,21 @@ class Evidence:
     findings: list[str] = field(default_factory=list)
 
 
-def collect(folder: Path, *, lines: int | None = None, tail: int | None = None) -> Evidence:
-    """Read a copy of a folder's files, so that it is the next process that recovers the originals.
+def collect(place: Place, *, lines: int | None = None, tail: int | None = None) -> Evidence:
+    """Read what is in a place.
 
-    With ``lines`` and ``tail``: what they said when the ledger had so many lines and the main thread so many batches.
+    With ``lines`` and ``tail``: what was there when the ledger had so many lines and the main thread so many batches.
     """
-    found = Evidence(ledger=_ledger(folder))
-    if not (folder / DATABASE).exists():
-        return found
-    with TemporaryDirectory(dir=folder) as copy:
-        for name in (DATABASE, f"{DATABASE}-wal"):
-            if (folder / name).exists():
-                shutil.copy(folder / name, copy)
-        _read(found, Path(copy) / DATABASE)
+    found = Evidence(ledger=_ledger(place.folder), findings=place.complaints())
+    with place.look() as driver:
+        _read(found, driver)
     if tail is not None:
         found.ledger = found.ledger[:lines]
         found.batches[THREAD] = found.batches.get(THREAD, [])[:tail]
     for thread in found.batches:
         _scan(found, thread)
         _fold(found, thread)
+    _hold_to_promises(found)
     return found
 
 
@@ -61,64 +59,73 @@ def _ledger(folder: Path) -> list[tuple[str, Call, str, int]]:
     return [(event, (thread, run, path), what, pid) for event, thread, run, path, what, pid in parsed]
 
 
-def _read(found: Evidence, database: Path) -> None:
-    with closing(sqlite3.connect(database)) as connection:
-        (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
-        if verdict != "ok":
-            found.findings.append(f"integrity_check: {verdict}")
-        tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if not {"milepost_batches", "milepost_heads"} <= tables:
-            return
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            found.findings.append(f"the database's journal mode is {mode}")
-        rows = connection.execute(
-            "SELECT thread, position, data FROM milepost_batches ORDER BY thread, position"
-        )
-        for thread, position, data in rows:
-            found.batches.setdefault(thread, []).append((position, json.loads(data)))
-        for thread, data in connection.execute("SELECT thread, data FROM milepost_heads"):
-            found.heads[thread] = json.loads(data)
+def _read(found: Evidence, driver: Checkpointer) -> None:
+    found.atomic = Capability.ATOMIC_HEAD in driver.capabilities
+    promised: Counter[str] = Counter()
+    for event, (thread, _, position), _, _ in found.ledger:
+        promised[thread] = max(promised[thread], int(position) + 1 if event == "acknowledged" else 0)
+    for thread, length in sorted(promised.items()):
+        head = driver.load_head(thread)
+        # What must be there is asked for by its number, so that a driver that reads ahead need not guess.
+        batches = list(driver.read(thread, 0, length))
+        if len(batches) == length:
+            batches += driver.read(thread, length)
+        if head is not None:
+            found.heads[thread] = head
+        if batches:
+            found.batches[thread] = [batch for _, batch in batches]
+        if batches and head is None:
+            found.findings.append(f"thread {thread} has a journal and no head")
+        if [position for position, _ in batches] != list(range(len(batches))):
+            found.findings.append(f"thread {thread} has positions {[position for position, _ in batches]}")
 
 
 def _scan(found: Evidence, thread: str) -> None:
-    """Check by hand what the journal promises: no gap, and one outcome for each call unless it was voided."""
+    """Check by hand what the journal promises: one outcome for each call, unless it was voided."""
     run = "?"
-    for expected, (position, batch) in enumerate(found.batches[thread]):
-        if position != expected:
-            found.findings.append(f"thread {thread}: position {expected} is missing before {position}")
-            return
-        for record in batch["records"]:
-            if record["kind"] == "started":
-                run = record["run"]
-            elif record["kind"] == "outcome":
-                call = (thread, run, record["call"])
-                if call in found.standing:
-                    found.findings.append(f"{call} has two outcomes")
-                found.standing[call] = "result" if "result" in record else "error"
-                found.ever.add(call)
-            elif record["kind"] == "retried":
-                for path in record.get("voids", ()):
-                    call = (thread, run, path)
-                    if found.standing.pop(call, None) != "error":
-                        found.findings.append(f"{call} was voided and has no error on record")
-                    found.voids[call] += 1
+    for record in (record for batch in found.batches[thread] for record in batch.records):
+        if isinstance(record, Started):
+            run = record.run
+        elif isinstance(record, Outcome):
+            call = (thread, run, record.call)
+            if call in found.standing:
+                found.findings.append(f"{call} has two outcomes")
+            found.standing[call] = "error" if record.result is None else "result"
+            found.ever.add(call)
+        elif isinstance(record, Retried):
+            for path in record.voids:
+                call = (thread, run, path)
+                if found.standing.pop(call, None) != "error":
+                    found.findings.append(f"{call} was voided and has no error on record")
+                found.voids[call] += 1
 
 
 def _fold(found: Evidence, thread: str) -> None:
     state = ThreadState(thread=thread)
-    for position, raw in found.batches[thread]:
-        state.apply(position, Batch.decode(json.dumps(raw).encode(), thread=thread, position=position))
+    for position, batch in enumerate(found.batches[thread]):
+        state.apply(position, batch)
     found.findings += [f"thread {thread}: the fold rejects {rejected}" for rejected in state.rejected]
+
+
+def _hold_to_promises(found: Evidence) -> None:
+    """Check that every append that a driver acknowledged is on record, at its position; a gap hides those after it."""
+    for event, (thread, _, position), batch, _ in found.ledger:
+        if event != "acknowledged":
+            continue
+        there = found.batches.get(thread, [])[int(position) :][:1]
+        if not there:
+            found.findings.append(f"thread {thread}: position {position} is missing, and was acknowledged")
+        elif there[0].id != batch:
+            found.findings.append(
+                f"thread {thread}: position {position} holds another batch than acknowledged"
+            )
 
 
 # -- what may not have happened --------------------------------------------------------------------------------------
 
 
 def at_kill(snapshot: Evidence) -> list[str]:
-    """Return what is wrong with the files as a killed process left them."""
+    """Return what is wrong with a place as a killed process left it."""
     unkept = {call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever
     return snapshot.findings + [f"{call} had resolved and is not on record" for call in sorted(unkept)]
 
@@ -140,19 +147,19 @@ def between(snapshot: Evidence, last: Evidence) -> list[str]:
 
 
 def at_end(last: Evidence, *, kills: int, atomic: bool) -> list[str]:
-    """Return what is wrong with the files of a case that was seen through."""
+    """Return what is wrong with a place whose case was seen through; ``atomic`` if heads never lag behind."""
     ended = Counter(call for event, call, _, _ in last.ledger if event in {"end", "fail"})
     often = [
         f"{call} ended {times} times after {kills} kills"
         for call, times in ended.items()
         if times > 1 + kills + last.voids[call]
     ]
-    heads = [
-        f"the head of {thread} says {head['status']}, owned by {head.get('owner')}"
+    lagging = [
+        f"the head of {thread} says {head.status}, owned by {head.owner}"
         for thread, head in last.heads.items()
-        if atomic and (head["status"] != "done" or head.get("owner"))
+        if atomic and (head.status != "done" or head.owner is not None)
     ]
-    return at_kill(last) + often + heads
+    return at_kill(last) + often + lagging
 
 
 def effects(last: Evidence) -> set[tuple[str, str, str, str]]:

@@ -5,8 +5,6 @@ As a program it reads jobs from its input, a line of JSON each, and answers each
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - imported once, before any fork; likewise the next two
-import encodings.ascii  # noqa: F401
 import gc
 import json
 import os
@@ -18,17 +16,19 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-
-import sqlite_utils.migrations  # noqa: F401
+from typing import TYPE_CHECKING
 
 import milepost
 from crash import rig, sabotage, workloads
+from crash.interpreters import environment
 from crash.rig import Job
+from crash.warmth import warm_up
+from crash.watched import watch_queue, watched
 from milepost.errors import StorageError
 
-NOTHING = ""
-"""The case that only creates the database."""
-TESTS = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from milepost.checkpoint import Checkpointer
+
 FAULTY = 75
 """The exit code of a process whose disk failed, and which ended because of that."""
 CHILD_SECONDS = 60
@@ -41,14 +41,13 @@ CHILD_SECONDS = 60
 def perform(job: Job) -> None:
     """Carry a job out in this process. A kill does not return."""
     here = rig.install(job)
-    checkpointer = rig.WatchedCheckpointer(job, here)
-    if job.case == NOTHING:
-        checkpointer.open().close()
-        return
+    checkpointer = watched(here)
     case = workloads.CASES[job.case]
-    rig.watch_queue()
+    watch_queue(here)
     if job.sabotage is not None:
         sabotage.WAYS[job.sabotage](checkpointer)
+    checkpointer.open()
+    (here.folder / "opened").touch()
     engine = milepost.Engine(checkpointer=checkpointer, workers=case.workers)
     try:
         with engine:
@@ -70,7 +69,7 @@ def perform(job: Job) -> None:
     (here.folder / "outcome").write_text(json.dumps(outcome))
 
 
-def _write_fault(here: rig.Rig, checkpointer: rig.WatchedCheckpointer, error: StorageError) -> None:
+def _write_fault(here: rig.Rig, checkpointer: Checkpointer, error: StorageError) -> None:
     """Write down what the failing disk brought about, and what was on record by then."""
     facts = {
         "type": type(error).__name__,
@@ -99,6 +98,7 @@ def _child(job: Job) -> None:
 
 def serve() -> None:
     """Fork a child for each job read; answer with the code it exited with, or minus the signal that killed it."""
+    warm_up()
     gc.freeze()
     for line in sys.stdin:
         child = os.fork()
@@ -109,12 +109,6 @@ def serve() -> None:
 
 
 # -- the client ------------------------------------------------------------------------------------------------------
-
-
-def environment() -> dict[str, str]:
-    """Return the environment in which a new interpreter finds these modules, and measures no coverage."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), kept.get("PYTHONPATH")]))}
 
 
 def command(job: Job) -> list[str]:

@@ -1,4 +1,4 @@
-"""A process that races another on one SQLite file: it is told what to do and when, and tells how it fared.
+"""A process that races another on one backend: it is told what to do and when, and tells how it fared.
 
 As a program it reads commands from its input and writes answers to its output, a line of JSON each.
 """
@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import milepost
 from crash import rig
-from crash.forkserver import environment
+from crash.interpreters import environment
 from crash.rig import Job, got, here, step
+from crash.watched import watched
 from milepost import Command, _owner, entrypoint, interrupt
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from crash.places import Place
 
 HEAD_START = 0.002
 """Seconds between a command and the moment at which both processes carry it out."""
@@ -73,9 +74,23 @@ def contest(given):
     return {"answer": kept, "held": got(hold(given["how"], kept))}
 
 
+@entrypoint
+def duel(given):
+    """Ask after a task; the task lasts until the other racer was refused."""
+    return {"kept": got(hold("until told", given)), "answer": interrupt("?")}
+
+
+WORKFLOWS = {"contest": contest, "duel": duel}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One call of ``invoke``: ``given`` is the input, or the answer where ``resumes``; None continues."""
+    """One call of ``invoke``: ``given`` is the input, or the answer where ``resumes``; None continues.
+
+    ``at`` is when to make it, in seconds of the monotonic clock; 0 is at once.
+    """
+
+    workflow: str = "contest"
 
     thread: str
     given: Any = None
@@ -90,7 +105,7 @@ def carry_out(move: Move) -> dict[str, Any]:
     while time.monotonic() < move.at:
         pass
     try:
-        return {"result": contest.invoke(given, thread_id=move.thread)}
+        return {"result": WORKFLOWS[move.workflow].invoke(given, thread_id=move.thread)}
     except MilepostError as error:
         return {"error": type(error).__name__, "text": str(error)}
 
@@ -128,11 +143,10 @@ def _obey(order: dict[str, Any]) -> None:
     say(**answer)
 
 
-def race(folder: str) -> None:
-    """Carry out what is read from standard input, on the database in this folder."""
-    job = Job(case="contest", folder=folder)
-    installed = rig.install(job)
-    installed.engine = milepost.Engine(checkpointer=rig.WatchedCheckpointer(job, installed), workers=2)
+def race(url: str, folder: str) -> None:
+    """Carry out what is read from standard input, on the backend of this URL."""
+    installed = rig.install(Job(case="contest", folder=folder, url=url))
+    installed.engine = milepost.Engine(checkpointer=watched(installed), workers=2)
     with installed.engine:
         for line in iter(sys.stdin.readline, ""):
             _obey(json.loads(line))
@@ -168,10 +182,10 @@ class Racer:
 
 
 @contextmanager
-def racing(folder: Path):
+def racing(place: Place):
     """Run a racer for a block; it is killed at the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "crash.racer", str(folder)],
+        [sys.executable, "-m", "crash.racer", place.url, str(place.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -184,4 +198,4 @@ def racing(folder: Path):
 
 
 if __name__ == "__main__":
-    race(sys.argv[1])
+    race(*sys.argv[1:])

@@ -1,7 +1,7 @@
-"""The inside of a process that is to be killed: named kill points, a ledger outside the database, a watched driver.
+"""The inside of a process that is to be killed: named kill points, a ledger beside the backend, watched tasks.
 
-Nothing of the library is changed for this. The driver's hooks and the tasks' functions are wrapped; whether a point
-kills is decided by the job that the process was given.
+Nothing of the library is changed for this. The tasks' functions are wrapped here, the driver's hooks in
+:mod:`crash.watched`; whether a point kills is decided by the job that the process was given.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import milepost
 from milepost import _context
-from milepost._journal import Journal
-from milepost.checkpoint import Capability
-from milepost_sqlite.checkpointer import SQLiteCheckpointer
+
+if TYPE_CHECKING:
+    from milepost_sqlite.checkpointer import SQLiteCheckpointer
 
 THREAD = "main"
 DATABASE = "journal.db"
@@ -31,20 +32,22 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a process is to do: go on with a case in a folder, and die at a point.
+    """What a process is to do: go on with a case on the backend of a URL, and die at a point.
 
-    ``kill`` names the point, or is None; with a ``fault`` the disk fails there instead, and the process either
-    ``stays`` to go on once the disk is well again, or ends. ``split`` takes the driver's ability away to change
-    journal and head in one step. ``sabotage`` names a part of the engine to break. ``counting`` writes down every
-    point that is reached.
+    ``folder`` is for what it writes down. ``kill`` names the point, or is None; with a ``fault`` the disk fails there
+    instead, and the process either ``stays`` to go on once the disk is well again, or ends. ``split`` takes the
+    driver's ability away to change journal and head in one step. ``options`` are those of the URL that the case wants
+    beside the place's own. ``sabotage`` names a part of the engine to break. ``counting`` writes down every point
+    that is reached.
     """
 
     case: str
-    folder: str
+    folder: str = ""
+    url: str = ""
+    options: str = ""
     kill: str | None = None
     split: bool = False
     sabotage: str | None = None
-    synchronous: str = "full"
     counting: bool = False
     fault: str | None = None
     stays: bool = False
@@ -89,10 +92,13 @@ class Rig:
     # -- the ledger --------------------------------------------------------------------------------------------------
 
     def note(self, event: str, call: tuple[str, ...], what: str = "") -> None:
-        """Write a line that outlives this process, whatever becomes of the database."""
+        """Write a line that outlives this process, whatever becomes of the backend. A kill needs no fsync for that."""
         line = json.dumps([event, *call, what, os.getpid()]) + "\n"
         os.write(self._ledger, line.encode())
-        os.fsync(self._ledger)
+
+    def acknowledged(self, thread: str, position: int, batch: str) -> None:
+        """Write down that the driver has promised a batch to be on record."""
+        self.note("acknowledged", (thread, "", str(position)), batch)
 
     # -- what this process knows to be on record ---------------------------------------------------------------------
 
@@ -203,11 +209,11 @@ def install(job: Job) -> Rig:
 
 
 class Disk:
-    """The disk under this process's database, which may fail and recover."""
+    """The disk under this process's SQLite file, which may fail and recover."""
 
     def __init__(self, folder: Path) -> None:
         self.failed = False
-        self.checkpointer: WatchedCheckpointer | None = None
+        self.checkpointer: SQLiteCheckpointer | None = None
         self._log = folder / f"{DATABASE}-wal"
 
     def fail(self, how: str) -> None:
@@ -282,95 +288,3 @@ def got(future):
         raise
     here().note("seen", call)
     return value
-
-
-# -- the driver ------------------------------------------------------------------------------------------------------
-
-
-class WatchedCheckpointer(SQLiteCheckpointer):
-    """The SQLite driver with a kill point at every stage of every write."""
-
-    def __init__(self, job: Job, rig: Rig) -> None:
-        super().__init__(rig.folder / DATABASE, synchronous=job.synchronous)
-        self.rig = rig
-        rig.disk.checkpointer = self
-        self.writing = threading.local()
-        if job.split:
-            self.capabilities -= {Capability.ATOMIC_HEAD}
-        connect = self._client._connect
-
-        def watched_connect():
-            connection = connect()
-            self._read_back(connection)
-            connection.set_trace_callback(self._statement)
-            return connection
-
-        self._client._connect = watched_connect
-
-    def append(self, thread, position, batch, swap=None):
-        super().append(thread, position, batch, swap)
-        self.rig.on_record(thread, position, batch.encode())
-        self.rig.reach(f"{_describe(thread, batch.encode())}: after")
-
-    def _append(self, thread, position, data, swap):
-        self.writing.what = what = _describe(thread, data)
-        self.rig.reach(f"{what}: before")
-        if what.endswith(f" outcome({self.rig.held})"):
-            self.rig.await_company()
-        super()._append(thread, position, data, swap)
-        self.writing.what = None
-        self.rig.reach(f"{what}: committed")
-
-    def _swap_head(self, head, data, expected):
-        what = f"head of {head.thread} to {head.status}{'' if head.owner else ', owned by nobody'}"
-        self.writing.what = what
-        self.rig.reach(f"{what}: before")
-        swapped = super()._swap_head(head, data, expected)
-        self.writing.what = None
-        self.rig.reach(f"{what}: committed")
-        return swapped
-
-    def _read(self, thread, start, limit):
-        page = super()._read(thread, start, limit)
-        for position, data in page:
-            self.rig.on_record(thread, position, data)
-        return page
-
-    def _statement(self, statement: str) -> None:
-        """Hear of each statement before it runs."""
-        what = getattr(self.writing, "what", None)
-        if what is not None and statement.strip() == "COMMIT":
-            self.rig.reach(f"{what}: uncommitted")
-
-    def _read_back(self, connection) -> None:
-        """Write down which pragmas are in force on a new connection."""
-        found = [
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
-        ]
-        with (self.rig.folder / "pragmas").open("a") as file:
-            file.write(json.dumps(found) + "\n")
-
-
-def _describe(thread: str, data: bytes) -> str:
-    """Name a batch by what it records, not by its number: the same in every process that gets there."""
-    parts = []
-    outcomes = []
-    for record in json.loads(data)["records"]:
-        if record["kind"] == "outcome":
-            outcomes.append(record["call"])
-        elif record["kind"] != "observed":
-            parts.append(record["kind"])
-    if outcomes:
-        parts.append(f"outcome({','.join(sorted(outcomes))})")
-    return f"append to {thread} of {'+'.join(parts) or 'observed'}"
-
-
-def watch_queue() -> None:
-    """Tell the rig of each outcome that the journal has queued."""
-    record = Journal.record
-
-    def watched(journal, entry):
-        record(journal, entry)
-        here().queue(entry.record.call)
-
-    Journal.record = watched

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from milepost._journal import Journal
 from milepost._struct import replace
+from milepost.checkpoint import Capability
 
 
 def resolve_early(_checkpointer) -> None:
@@ -55,7 +56,13 @@ def commit_late(checkpointer) -> None:
 
 
 def skip_positions(checkpointer) -> None:
-    """Leave gaps in the journal."""
+    """Leave gaps in the journal; where the driver refuses that, with a hand on its table."""
+    if Capability.CHECKED_TAIL not in checkpointer.capabilities:
+        append = checkpointer._append
+        checkpointer._append = lambda thread, position, *rest: append(
+            thread, position + (position > 0), *rest
+        )
+        return
     client = checkpointer._client
     connect = client._connect
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from crash.enumeration import Report
+from crash.grounds import INSIDE, NAMES, on
 from crash.rig import Job
 from crash.workloads import CASES
 
 pytestmark = pytest.mark.crash
 
 SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left")
-"""Cases that are run too with journal and head written one after the other, as on a backend that can do no better."""
+"""Cases that are run too with journal and head written one after the other, where the backend can do better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
     "retried": "append to main of failed: after #2",
@@ -19,57 +19,53 @@ RESUMED = {
 }
 
 
-def _tell(capsys, tally, kind: str, name: str, report: Report) -> None:
-    tally.setdefault(kind, Report()).absorb(report)
-    with capsys.disabled():
-        print(f" [{name}: {report.survived} of {report.points}]", end="", flush=True)
-
-
-def test_the_dry_runs_count_at_least_200_kill_points(enumeration):
+@on(*NAMES)
+def test_the_dry_runs_count_at_least_200_kill_points(enumeration, backend):
     """The number is counted with the hooks that kill, not chosen."""
-    counted = [point for name in CASES for point in enumeration.undisturbed(Job(case=name, folder="")).points]
+    counted = [point for name in CASES for point in enumeration.undisturbed(Job(case=name)).points]
 
     assert len(counted) >= 200
-    for stage in ("before", "uncommitted", "committed", "after"):
+    for stage in ("before", INSIDE[backend], "committed", "after"):
         assert sum(point.startswith("append") and f": {stage}" in point for point in counted) >= 100
 
 
+@on(*NAMES)
 @pytest.mark.parametrize("name", CASES)
-def test_a_run_killed_anywhere_ends_as_if_nobody_had_killed_it(name, enumeration, tally, capsys):
-    job = Job(case=name, folder="")
+def test_a_run_killed_anywhere_ends_as_if_nobody_had_killed_it(name, enumeration, tell):
+    job = Job(case=name)
     truth = enumeration.undisturbed(job)
 
     report = enumeration.at_each(job, truth)
 
-    _tell(capsys, tally, "first run", name, report)
+    tell("first run", name, report)
     assert report.findings == []
     assert report.survived == report.points == len(truth.points)
 
 
+@on("memory", "sqlite")
 @pytest.mark.parametrize("name", SPLIT)
-def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(
-    name, enumeration, tally, capsys
-):
-    job = Job(case=name, folder="", split=True)
+def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(name, enumeration, tell):
+    job = Job(case=name, split=True, options=enumeration.apart)
     truth = enumeration.undisturbed(job)
     assert any(point.startswith("head of main") for point in truth.points)
 
     report = enumeration.at_each(job, truth)
 
-    _tell(capsys, tally, "head apart", name, report)
+    tell("head apart", name, report)
     assert report.findings == []
     assert report.survived == report.points == len(truth.points)
 
 
+@on(*NAMES)
 @pytest.mark.parametrize("name", RESUMED)
-def test_the_process_that_resumes_may_be_killed_anywhere_too(name, enumeration, tally, capsys):
-    job = Job(case=name, folder="")
+def test_the_process_that_resumes_may_be_killed_anywhere_too(name, enumeration, tell):
+    job = Job(case=name)
     truth = enumeration.undisturbed(job)
     assert RESUMED[name] in truth.points
 
     report = enumeration.at_each_while_resuming(job, truth, RESUMED[name])
 
-    _tell(capsys, tally, "resuming run", name, report)
+    tell("resuming run", name, report)
     assert report.points >= 15
     assert report.findings == []
     assert report.survived == report.points

@@ -8,6 +8,7 @@ import pytest
 
 from crash.enumeration import Enumeration
 from crash.forkserver import FreshInterpreters
+from crash.grounds import INSIDE, NAMES, on
 from crash.rig import Job
 
 pytestmark = pytest.mark.crash
@@ -19,55 +20,60 @@ SABOTAGED = {
         "append to main of outcome(3): after",
         "ran again: its result was on record at the kill",
     ),
-    "skip positions": ("append to main of outcome(3): after", "position 1 is missing"),
+    "skip positions": ("append to main of outcome(3): after", "position 1 is missing, and was acknowledged"),
     "record twice": ("append to main of outcome(3): after", "has two outcomes"),
 }
 
 
+@on("sqlite", "s3", "mongodb")
 @pytest.mark.parametrize("way", SABOTAGED)
 def test_a_broken_engine_is_caught(way, enumeration):
     point, finding = SABOTAGED[way]
-    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+    truth = enumeration.undisturbed(Job(case="sequence"))
 
-    report = enumeration.at_each(Job(case="sequence", folder="", sabotage=way), truth, [point])
+    report = enumeration.at_each(Job(case="sequence", sabotage=way), truth, [point])
 
     assert report.survived == 0
     assert any(finding in found for found in report.findings), report.findings
 
 
+@on("sqlite")
 def test_a_journal_that_may_lose_its_end_in_a_power_cut_is_caught(enumeration):
-    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
-    weak = Job(case="sequence", folder="", synchronous="normal")
+    truth = enumeration.undisturbed(Job(case="sequence"))
+    weak = Job(case="sequence", options="synchronous=normal")
 
     report = enumeration.at_each(weak, truth, ["append to main of outcome(0): after"])
 
     assert any("['wal', 1]" in found for found in report.findings), report.findings
 
 
+@on("sqlite", "mongodb")
 def test_a_wrong_outcome_is_caught(enumeration):
-    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
-    truth.outcome["values"]["total"] += 1
+    truth = enumeration.undisturbed(Job(case="sequence"))
+    truth.outcome["result"]["total"] += 1
 
-    report = enumeration.at_each(Job(case="sequence", folder=""), truth, truth.points[:1])
+    report = enumeration.at_each(Job(case="sequence"), truth, truth.points[:1])
 
     assert any("the outcome is" in found for found in report.findings)
 
 
+@on("sqlite")
 def test_a_point_that_no_process_reaches_is_not_counted_as_survived(enumeration):
-    truth = enumeration.undisturbed(Job(case="sequence", folder=""))
+    truth = enumeration.undisturbed(Job(case="sequence"))
 
-    report = enumeration.at_each(Job(case="sequence", folder=""), truth, ["no such point"])
+    report = enumeration.at_each(Job(case="sequence"), truth, ["no such point"])
 
     assert (report.points, report.survived) == (1, 0)
 
 
-def test_fresh_interpreters_survive_as_forked_ones_do(enumeration, tmp_path):
-    job = Job(case="questions", folder="")
+@on(*NAMES)
+def test_fresh_interpreters_survive_as_forked_ones_do(backend, enumeration, grounds, tmp_path):
+    job = Job(case="questions")
     truth = enumeration.undisturbed(job)
     (tmp_path / "fresh").mkdir()
-    fresh = Enumeration([FreshInterpreters()] * 2, tmp_path / "fresh")
+    fresh = Enumeration(grounds.lanes(backend, [FreshInterpreters()] * 2), tmp_path / "fresh")
     points = [
-        "append to main of started: uncommitted",
+        f"append to main of started: {INSIDE[backend]}",
         "append to main of outcome(0): committed",
         "append to main of interrupted: before",
         "append to main of resumed: after",
@@ -81,9 +87,10 @@ def test_fresh_interpreters_survive_as_forked_ones_do(enumeration, tmp_path):
     assert report.survived == len(points)
 
 
+@on(*NAMES)
 @pytest.mark.parametrize("seed", range(4))
 def test_kills_from_outside_at_any_time_are_survived(seed, enumeration):
-    job = Job(case=["retried", "side_by_side", "elsewhere", "chat"][seed], folder="")
+    job = Job(case=["retried", "side_by_side", "elsewhere", "chat"][seed])
     truth = enumeration.undisturbed(job)
 
     assert enumeration.at_random(job, truth, random.Random(seed), kills=3) == []

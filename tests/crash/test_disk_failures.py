@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from crash.grounds import on
 from crash.rig import Job
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, on("sqlite")]
 
 WAYS = pytest.mark.parametrize("stays", [True, False], ids=["the same process", "another process"])
 
@@ -32,21 +33,21 @@ def _fail_at_each(enumeration, job, points, truth):
 @WAYS
 @pytest.mark.parametrize("name", ["sequence", "questions", "failing_beside", "chat"])
 def test_files_that_cannot_grow_stop_a_run_that_goes_on_when_they_can(name, stays, enumeration):
-    truth = enumeration.undisturbed(Job(case=name, folder=""))
+    truth = enumeration.undisturbed(Job(case=name))
     points = _appends(truth)
     assert len(points) >= 8
 
-    job = {"case": name, "folder": "", "fault": "file size", "stays": stays}
+    job = {"case": name, "fault": "file size", "stays": stays}
 
     assert _fail_at_each(enumeration, job, points, truth) == {"DiskError"}
 
 
 @WAYS
 def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(stays, enumeration):
-    truth = enumeration.undisturbed(Job(case="library", folder=""))
+    truth = enumeration.undisturbed(Job(case="library"))
     points = [point for point in _appends(truth, "outcome") if "," not in point]
     assert len(points) >= 2
 
-    job = {"case": "library", "folder": "", "fault": "full", "stays": stays}
+    job = {"case": "library", "fault": "full", "stays": stays}
 
     assert _fail_at_each(enumeration, job, points, truth) == {"DiskFull"}

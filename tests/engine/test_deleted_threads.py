@@ -76,7 +76,9 @@ def test_a_deletion_that_was_cut_off_after_its_tombstone_counts(engine, checkpoi
 def test_a_pruned_thread_goes_on(engine, checkpointer: Checkpointer):
     for _ in range(3):
         counting.invoke(1, thread_id="t")
-    checkpointer.prune("t", checkpointer.load_head("t").run - 1)  # its last result stays: the next run asks for it
+    checkpointer.prune(
+        "t", checkpointer.load_head("t").run - 1
+    )  # its last result stays: the next run asks for it
     assert counting.invoke(None, thread_id="t") == 3
     assert counting.invoke(1, thread_id="t") == 4
     assert [position for position, _ in checkpointer.read("t")][0] == 3

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 import milepost
+from backends import parametrized
 from milepost import entrypoint, get_config, get_store, task
 from milepost.checkpoint import MAX_THREAD_ID_BYTES, Status
 from milepost.errors import (
@@ -229,6 +230,26 @@ def test_a_bad_url_is_an_error_at_the_call_not_at_the_decorator(make_engine, url
         else:
             with pytest.raises(error):
                 workflow.invoke("x", thread_id="t")
+
+
+@pytest.mark.parametrize("name", parametrized())
+@pytest.mark.parametrize("way", ["decorator", "block", "process", "environment"])
+def test_one_url_means_the_same_thread_in_every_way_of_naming_it(
+    name, way, backends, tmp_path, make_engine, monkeypatch
+):
+    with backends.fresh(name, tmp_path) as url:
+        workflow = entrypoint(checkpointer=url if way == "decorator" else None)(lambda value: value)
+        engine = make_engine(checkpointer=url if way in {"block", "process"} else None)
+        if way == "environment":
+            monkeypatch.setenv("MILEPOST_CHECKPOINTER", url)
+        if way in {"process", "environment"}:
+            milepost.set_engine(engine)
+            workflow.invoke("x", thread_id="t")
+        else:
+            with engine:
+                workflow.invoke("x", thread_id="t")
+        with milepost.open_checkpointer(url) as driver:
+            assert driver.load_head("t").status is Status.DONE
 
 
 # -- equal URLs, objects ------------------------------------------

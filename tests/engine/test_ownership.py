@@ -16,7 +16,7 @@ from milepost import Command, entrypoint, interrupt, task
 from milepost._claim import read_thread
 from milepost._ids import token
 from milepost._struct import replace
-from milepost.checkpoint import Checkpointer, Claimed, Outcome, Status, Swap
+from milepost.checkpoint import Claimed, Outcome, Status, Swap
 from milepost.errors import (
     AlreadyAnswered,
     MilepostError,
@@ -27,6 +27,7 @@ from milepost.errors import (
     UnknownThread,
 )
 from milepost.memory import MemoryCheckpointer
+from milepost.testing import Faulty
 from other_process import OtherProcess
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
@@ -444,54 +445,6 @@ def test_of_a_resume_and_a_new_start_at_once_the_journal_knows_which_came_first(
 
 
 # -- disks that fail ------------------------------------------------------------
-
-
-class Faulty(Checkpointer):
-    """Passes everything on to another driver; ``meet(number, when)`` may raise at each call of a hook."""
-
-    def __init__(self, inner):
-        self.inner = inner
-        self.capabilities = inner.capabilities
-        self.meet = lambda number, when: None
-        self.calls = 0
-
-    @classmethod
-    def from_url(cls, url):
-        raise NotImplementedError
-
-    def _passed(self, hook, *arguments):
-        number, self.calls = self.calls, self.calls + 1
-        self.meet(number, "before")
-        found = getattr(self.inner, hook)(*arguments)
-        self.meet(number, "after")
-        return found
-
-    def _append(self, thread, position, data, swap):
-        self._passed("_append", thread, position, data, swap)
-
-    def _read(self, thread, start, limit):
-        return self._passed("_read", thread, start, limit)
-
-    def _tail(self, thread, hint):
-        return self._passed("_tail", thread, hint)
-
-    def _load_head(self, thread):
-        return self._passed("_load_head", thread)
-
-    def _swap_head(self, head, data, expected):
-        return self._passed("_swap_head", head, data, expected)
-
-    def _list_heads(self, query, cursor, limit):
-        return self.inner._list_heads(query, cursor, limit)
-
-    def _prune(self, thread, before, keep):
-        self.inner._prune(thread, before, keep)
-
-    def _delete(self, thread, grave, version):
-        self.inner._delete(thread, grave, version)
-
-    def _pause(self, seconds):
-        pass
 
 
 class Story:

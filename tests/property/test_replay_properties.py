@@ -9,28 +9,47 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from backends import parametrized
 from milepost import Command, Engine, entrypoint, interrupt, open_checkpointer, serde, task
 from milepost._fold import RunState, ThreadState, voided
-from milepost.checkpoint import Batch, Failed, Interrupted, Outcome, Retried, Status, Swap
+from milepost._struct import replace
+from milepost.checkpoint import (
+    Batch,
+    Checkpointer,
+    Failed,
+    HeadPage,
+    HeadQuery,
+    Interrupted,
+    Outcome,
+    Retried,
+    Status,
+    Swap,
+)
 from milepost.errors import DivergenceError
-from milepost.memory import MemoryCheckpointer
 from property.programs import Change, Program, changes, is_transient, programs
 from property.stages import Paper, Stage, World, answer_to, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from milepost.checkpoint import Checkpointer, Head
+    from backends import Backends
+    from milepost.checkpoint import Head
+    from milepost.url import URL
+    from tally import Tally
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
-WORKFLOWS = int(ASKED_FOR or "560")
-CHANGED = int(ASKED_FOR or "100")
+WORKFLOWS = {"memory": 560, "memory-split": 140, "sqlite": 70, "s3": 8, "mongodb": 16}
+CHANGED = {"memory": 100, "memory-split": 30, "sqlite": 30, "s3": 2, "mongodb": 4}
+"""How many programs are generated, unless a number is asked for: what a server takes its time for is tried less."""
+ENOUGH = 100
+"""From how many programs on their shares are judged."""
 MODES = ("1", "2", "8", "replay-always")
 TURNS = ("1", "2", "8", "replay-always", "2", "1", "8")
 THREAD = "thread"
@@ -46,6 +65,77 @@ def engines() -> Iterator[dict[str, Engine]]:
     yield made
     for engine in made.values():
         engine.close()
+
+
+# -- backends --------------------------------------------------------------------------------------------------------
+
+
+class Place(Checkpointer):
+    """A driver on which nothing was ever kept: one thread of a driver that has many."""
+
+    def __init__(self, driver: Checkpointer, name: str, *, slow: bool = False) -> None:
+        self.capabilities = driver.capabilities
+        self.max_batch_bytes = driver.max_batch_bytes
+        self._driver = driver
+        self._name = name
+        self._slow = slow
+
+    @classmethod
+    def from_url(cls, url: URL) -> Place:
+        raise NotImplementedError
+
+    def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
+        if self._slow:  # for some appends, so that others queue up behind them
+            threading.Event().wait(len(data) % 3 * 0.0004)
+        if swap is not None:
+            swap = Swap(head=replace(swap.head, thread=self._name), expected=swap.expected)
+        self._driver._append(self._name, position, data, swap)
+
+    def _read(self, thread: str, start: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        return self._driver._read(self._name, start, limit)
+
+    def _tail(self, thread: str, hint: int) -> int:
+        return self._driver._tail(self._name, hint)
+
+    def _load_head(self, thread: str) -> bytes | None:
+        return self._driver._load_head(self._name)
+
+    def _swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
+        return self._driver._swap_head(replace(head, thread=self._name), data, expected)
+
+    def _list_heads(self, query: HeadQuery, cursor: str | None, limit: int) -> HeadPage:
+        raise NotImplementedError
+
+    def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:
+        raise NotImplementedError
+
+    def _delete(self, thread: str, grave: int | None) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Ground:
+    """A backend's name, and as many places on it as are asked for."""
+
+    name: str
+    driver: Checkpointer
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def fresh(self, kind: type[Place] = Place, **options: bool) -> Place:
+        return kind(self.driver, f"{THREAD}-{next(self.numbers)}", **options)
+
+    def examples(self, usual: dict[str, int]) -> int:
+        return int(ASKED_FOR or usual[self.name])
+
+    def varied(self, check: Callable[[], None]) -> Callable[[], None]:
+        """Have a repeatable search generate other programs on each backend."""
+        return check if ASKED_FOR else seed(crc32(self.name.encode()))(check)
+
+
+@pytest.fixture(params=parametrized())
+def ground(request: pytest.FixtureRequest, backends: Backends, tmp_path: Path) -> Iterator[Ground]:
+    with backends.fresh(request.param, tmp_path) as url, open_checkpointer(url) as driver:
+        yield Ground(request.param, driver)
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -250,14 +340,6 @@ def check_questions(story: Story, direct: Story, journal: list[Batch], first: in
     assert story.asked == [expected[0][shown:], *expected[1:]]
 
 
-class Slow(MemoryCheckpointer):
-    """Takes its time for some appends, so that others queue up behind them."""
-
-    def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
-        threading.Event().wait(len(data) % 3 * 0.0004)
-        super()._append(thread, position, data, swap)
-
-
 # -- continuing from a prefix ----------------------------------------------------------------------------------------
 
 
@@ -313,7 +395,7 @@ def check_prefix(direct: Direct, length: int, engine: Engine, driver: Checkpoint
         assert not executed & (state.run.outcomes.keys() - tried_again)
 
 
-class Tally:
+class Counts:
     """Counts what was generated."""
 
     def __init__(self) -> None:
@@ -322,7 +404,7 @@ class Tally:
         self.seen: set[str] = set()
         self.prefixes = 0
 
-    def count(self, direct: Direct, *, sqlite: bool) -> None:
+    def count(self, direct: Direct) -> None:
         journal, text = direct.journal, repr(direct.program)
         if text in self.seen:
             return
@@ -332,7 +414,6 @@ class Tally:
         self.kinds["interrupting"] += any(direct.story.asked)
         self.kinds["racing"] += any(o.name.startswith("after-") for o in journal.outcomes().values())
         self.kinds["with several runs"] += len(direct.program.runs) > 1
-        self.kinds["on SQLite"] += sqlite
 
     def shares(self) -> str:
         return ", ".join(f"{kind} {count / len(self.seen):.0%}" for kind, count in self.kinds.items())
@@ -341,39 +422,35 @@ class Tally:
 @pytest.mark.no_cover  # what it runs is covered elsewhere, and measuring doubles its time
 @pytest.mark.timeout(1800)
 def test_continuing_from_every_prefix_equals_the_direct_run(
-    engines: dict[str, Engine], tmp_path: Path, report: Callable[[str], None]
+    engines: dict[str, Engine], ground: Ground, tally: Tally
 ) -> None:
-    tally = Tally()
+    counts = Counts()
 
-    @settings(max_examples=WORKFLOWS, report_multiple_bugs=False)
+    @settings(max_examples=ground.examples(WORKFLOWS), report_multiple_bugs=False)
     @given(programs())
     def check(program: Program) -> None:
-        number = next(tally.numbers)
-        sqlite = number % 16 == 0
-
-        def fresh(*, slow: bool = False) -> Checkpointer:
-            if not sqlite:
-                return (Slow if slow else MemoryCheckpointer)(atomic_head=number % 2 == 0)
-            file.delete(THREAD)
-            return file
-
+        number = next(counts.numbers)
         mode, other = MODES[number % 4], MODES[(number + 1 + number // 4 % 3) % 4]
-        direct = Direct.run(program, engines[mode], fresh(slow=number % 3 == 0))
+        direct = Direct.run(program, engines[mode], ground.fresh(slow=number % 3 == 0))
         assert direct.story.ends == Paper().runs(program)
-        again = Direct.run(program, engines[other], fresh(slow=number % 3 == 1))
+        again = Direct.run(program, engines[other], ground.fresh(slow=number % 3 == 1))
         assert again.story == direct.story
         check_same_outcomes(again.journal, direct.journal)
-        tally.count(direct, sqlite=sqlite)
+        counts.count(direct)
         for length in range(len(direct.journal.batches) + 1):
             choice = number + length
-            check_prefix(direct, length, engines[TURNS[choice // 4 % len(TURNS)]], fresh(), choice)
-            tally.prefixes += 1
+            check_prefix(direct, length, engines[TURNS[choice // 4 % len(TURNS)]], ground.fresh(), choice)
+            counts.prefixes += 1
 
-    with open_checkpointer(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") as file:
-        check()
-    report(f"{len(tally.seen)} workflows continued from {tally.prefixes} prefixes: {tally.shares()}")
-    assert ASKED_FOR or len(tally.seen) >= 500
-    assert all(tally.kinds[kind] * 10 >= len(tally.seen) for kind in ("nested", "failing", "interrupting"))
+    ground.varied(check)()
+    seen = len(counts.seen)
+    tally(
+        "generated workflows",
+        f"{ground.name}: {seen} workflows continued from {counts.prefixes} prefixes: {counts.shares()}",
+    )
+    assert ASKED_FOR or seen >= 0.8 * WORKFLOWS[ground.name]
+    common = ("nested", "failing", "interrupting")
+    assert seen < ENOUGH or all(counts.kinds[kind] * 10 >= seen for kind in common)
 
 
 # -- changed programs ------------------------------------------------------------------------------------------------
@@ -401,9 +478,10 @@ def _live_prefixes(direct: Direct, change: Change) -> list[tuple[int, str]]:
     return found
 
 
-def check_change(direct: Direct, change: Change, length: int, call: str, engine: Engine) -> bool:
+def check_change(
+    direct: Direct, change: Change, length: int, call: str, engine: Engine, driver: Checkpointer
+) -> bool:
     """Continue a changed program from a prefix, then restore it; return whether the change was found."""
-    driver = MemoryCheckpointer()
     prefix = direct.journal.batches[:length]
     direct.copy(length, driver, 0)
     first = len(fold(prefix)[1]) - 1
@@ -441,44 +519,48 @@ def check_excused(
 @pytest.mark.no_cover  # what it runs is covered elsewhere, and measuring doubles its time
 @pytest.mark.timeout(1800)
 def test_a_changed_call_is_found_and_the_restored_program_continues(
-    engines: dict[str, Engine], report: Callable[[str], None]
+    engines: dict[str, Engine], ground: Ground, tally: Tally
 ) -> None:
     found: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
 
-    @settings(max_examples=CHANGED, report_multiple_bugs=False)
+    @settings(max_examples=ground.examples(CHANGED), report_multiple_bugs=False)
     @given(programs(), st.integers(0, 999), st.sampled_from(MODES))
     def check(program: Program, start: int, mode: str) -> None:
         every = list(changes(program))
         if not every:
             return
-        direct = Direct.run(program, engines[mode], MemoryCheckpointer())
+        direct = Direct.run(program, engines[mode], ground.fresh())
         for place in range(start, start + min(len(every), 6)):
             change = every[place % len(every)]
             live = _live_prefixes(direct, change)
             for length, call in live[:1] + live[1:][-1:]:
-                if check_change(direct, change, length, call, engines[mode]):
+                if check_change(direct, change, length, call, engines[mode], ground.fresh()):
                     found[change.kind] += 1
                 else:
                     unseen[change.kind] += 1
 
-    check()
+    ground.varied(check)()
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.items()))
-    report(
-        f"{found.total()} continuations of changed workflows stopped ({kinds}), {unseen.total()} failed before"
+    tally(
+        "generated workflows",
+        f"{ground.name}: {found.total()} continuations of changed workflows stopped ({kinds}), "
+        f"{unseen.total()} failed before",
     )
-    assert set(found) == {"renamed", "re-argued", "removed", "inserted", "reordered"}
+    every_kind = {"renamed", "re-argued", "removed", "inserted", "reordered"}
+    assert set(found) == every_kind or ground.examples(CHANGED) < ENOUGH
+    assert found.total() >= ground.examples(CHANGED)
     assert found.total() >= 20 * unseen.total()
 
 
 # -- what was found this way -----------------------------------------------------------------------------------------
 
 
-class Gated(MemoryCheckpointer):
+class Gated(Place):
     """Stops in the middle of the append that records the task ``first``."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, driver: Checkpointer, name: str) -> None:
+        super().__init__(driver, name)
         self.entered, self.goes_on = threading.Event(), threading.Event()
 
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
@@ -498,8 +580,10 @@ def second() -> str:
     return "second"
 
 
-def test_what_a_body_sees_while_an_append_is_in_flight_is_recorded(engines: dict[str, Engine]) -> None:
-    driver, looked, ends = Gated(), threading.Event(), threading.Event()
+def test_what_a_body_sees_while_an_append_is_in_flight_is_recorded(
+    engines: dict[str, Engine], ground: Ground
+) -> None:
+    driver, looked, ends = ground.fresh(Gated), threading.Event(), threading.Event()
 
     @task(name="first")
     def after_the_first_look() -> None:
@@ -529,8 +613,10 @@ def test_what_a_body_sees_while_an_append_is_in_flight_is_recorded(engines: dict
     assert [state.run.observed["", number].answer for number in range(2)] == [False, False]
 
 
-def test_cancel_says_that_it_cancelled_while_an_append_is_in_flight(engines: dict[str, Engine]) -> None:
-    driver = Gated()
+def test_cancel_says_that_it_cancelled_while_an_append_is_in_flight(
+    engines: dict[str, Engine], ground: Ground
+) -> None:
+    driver = ground.fresh(Gated)
 
     @entrypoint(checkpointer=driver)
     def cancel_one(_: None) -> tuple[bool, bool]:
@@ -545,7 +631,7 @@ def test_cancel_says_that_it_cancelled_while_an_append_is_in_flight(engines: dic
         assert cancel_one.invoke(0, thread_id=THREAD) == (True, True)
 
 
-def test_a_question_whose_asker_has_failed_is_not_asked(engines: dict[str, Engine]) -> None:
+def test_a_question_whose_asker_has_failed_is_not_asked(engines: dict[str, Engine], ground: Ground) -> None:
     begun = threading.Event()
 
     @task
@@ -559,7 +645,7 @@ def test_a_question_whose_asker_has_failed_is_not_asked(engines: dict[str, Engin
         begun.wait()
         raise ValueError("failed")
 
-    @entrypoint(checkpointer=MemoryCheckpointer())
+    @entrypoint(checkpointer=ground.fresh())
     def go_on(_: None) -> Any:
         try:
             fail().result()

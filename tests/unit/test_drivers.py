@@ -14,6 +14,7 @@ from milepost import drivers
 from milepost.checkpoint import Checkpointer
 from milepost.drivers import (
     InstalledDriver,
+    driver_details,
     installed_drivers,
     open_checkpointer,
     open_store,
@@ -125,14 +126,109 @@ def test_sqlite_is_found_by_its_entry_point() -> None:
     assert repr(opened) == "SQLiteCheckpointer(':memory:')"
 
 
-def test_a_known_driver_that_is_not_installed_comes_with_its_pip_line() -> None:
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("sqlite:///x.db", "sqlite"),
+        ("s3://b/p", "s3"),
+        ("mongodb://h/d", "mongodb"),
+        ("mongodb+srv://h/d", "mongodb"),
+    ],
+)
+def test_a_known_driver_that_is_not_installed_comes_with_its_pip_line(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers, "_entry_points", lambda group: [])
     with pytest.raises(DriverNotFound) as caught:
-        open_checkpointer("mongodb+srv://h/db")
+        open_checkpointer(url)
     text = str(caught.value)
-    assert "pip install 'milepost-mongodb' (or 'milepost[mongodb]')" in text
-    assert "Installed: memory, sqlite" in text
-    assert (caught.value.kind, caught.value.scheme) == ("checkpointer", "mongodb+srv")
-    assert {"memory", "sqlite"} <= set(caught.value.installed)
+    assert f"pip install 'milepost-{package}' (or 'milepost[{package}]')" in text
+    assert "Installed: memory." in text
+    assert (caught.value.kind, caught.value.scheme) == ("checkpointer", url.partition(":")[0])
+    assert caught.value.installed == ("memory",)
+
+
+def test_two_packages_that_claim_a_known_scheme_are_both_named(
+    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = drivers._entry_points
+    monkeypatch.setattr(  # without what this environment may have for it
+        drivers,
+        "_entry_points",
+        lambda group: [point for point in scan(group) if not point.value.startswith("milepost_s3")],
+    )
+    install("acme-bucket", "raise RuntimeError", s3="acme_bucket:Driver", version="0.3")
+    install("best-bucket", "raise RuntimeError", s3="best_bucket:Driver", version="2.0")
+    with pytest.raises(DriverConflict) as caught:
+        open_checkpointer("s3://bucket/prefix")
+    assert caught.value.claimants == (
+        "acme-bucket 0.3 (acme_bucket:Driver)",
+        "best-bucket 2.0 (best_bucket:Driver)",
+    )
+    for row in installed_drivers():
+        if row.scheme == "s3":
+            assert driver_details(row).error == str(caught.value)
+
+
+def test_details_tell_what_a_driver_declares(install: Callable[..., None]) -> None:
+    source = """
+from dataclasses import dataclass, field
+from milepost.memory import MemoryCheckpointer
+
+@dataclass
+class Options:
+    needed: str
+    size: int | None = None
+    wait: float = 1.5
+    names: str = field(default="a,b")
+
+class Driver(MemoryCheckpointer):
+    DRIVER_API = 1
+    options = Options
+    options_prefix = "acme."
+"""
+    install("acme-box", source, box="acme_box:Driver")
+    (row,) = [row for row in installed_drivers() if row.scheme == "box"]
+    found = driver_details(row)
+    assert (found.api, found.error) == (1, None)
+    assert found.capabilities == ("atomic-head", "checked-tail", "indexed-heads")
+    assert [(each.name, each.type, each.default) for each in found.options] == [
+        ("acme.needed", "str", None),
+        ("acme.size", "int", ""),
+        ("acme.wait", "seconds", "1.5"),
+        ("acme.names", "str", "a,b"),
+    ]
+
+
+def test_details_of_a_broken_driver_say_what_is_wrong(install: Callable[..., None]) -> None:
+    install("acme-box", "import no_such_client", box="acme_box:Driver")
+    odd = DRIVER.format(api=1) + "    options = 7\n"
+    install("acme-crate", odd, crate="acme_crate:Driver")
+    rows = {row.scheme: row for row in installed_drivers()}
+    assert "No module named 'no_such_client'" in str(driver_details(rows["box"]).error)
+    assert "its options cannot be read" in str(driver_details(rows["crate"]).error)
+
+
+def test_details_of_a_registered_driver_are_its_own(install: Callable[..., None]) -> None:
+    install("acme-box", "1 / 0", box="acme_box:Driver")
+    register_driver("checkpointer", "box", MemoryCheckpointer)
+    registered, installed = [row for row in installed_drivers() if row.scheme == "box"]
+    assert driver_details(registered).error is None
+    assert "division by zero" in str(driver_details(installed).error)
+
+
+def test_the_options_that_the_drivers_of_the_repository_declare_are_those_of_their_urls() -> None:
+    for row in installed_drivers():
+        found = driver_details(row)
+        assert found.error is None, row
+        for option in found.options:
+            assert option.default is not None, f"{row.scheme}: {option.name}"
+    named = {
+        row.scheme: [option.name for option in driver_details(row).options] for row in installed_drivers()
+    }
+    assert named["sqlite"] == ["synchronous", "timeout", "mkdir"]
+    assert named["s3"][:2] == ["endpoint_url", "region"]
+    assert named["mongodb+srv"] == ["milepost.prefix", "milepost.retention", "milepost.timeout"]
 
 
 def test_a_typo_comes_with_the_nearest_scheme() -> None:

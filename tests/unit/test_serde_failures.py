@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import types
 import zipimport
@@ -211,7 +212,7 @@ def local_error():
         type("Broken", (Exception,), {"__module__": None})("x"),
         type("ValueError", (Exception,), {"__module__": "builtins"})("x"),
     ],
-    ids=repr,
+    ids=lambda error: re.sub(" at 0x[0-9a-f]+", "", repr(error)),
 )
 def test_what_will_not_rebuild_is_known_at_once_and_keeps_its_facts(error):
     facts = facts_of(error)

@@ -349,7 +349,7 @@ def _raised(taker: Taker, head: Head | None, state: ThreadState, batch: Batch, o
     return Swap(
         head=Head(
             thread=taker.thread,
-            version=1 if head is None else head.version + 1,
+            version=_ids.first_version() if head is None else head.version + 1,
             status=Status.RUNNING,
             workflow=workflow,
             run=position,

@@ -50,6 +50,11 @@ def token() -> str:
     return os.urandom(8).hex()
 
 
+def first_version() -> int:
+    """Return the version that a new head begins with, of 40 random bits."""
+    return int.from_bytes(os.urandom(5)) or 1
+
+
 def _hash(text: str, size: int) -> str:
     from hashlib import blake2b
 

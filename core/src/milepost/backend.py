@@ -53,6 +53,13 @@ class Backend(ABC):
     capabilities: frozenset[Capability] = frozenset()
     """What this driver can do beyond the required hooks; may depend on its settings."""
 
+    options: ClassVar[Any] = None
+    """None, or the class that :meth:`from_url` gives to :meth:`URL.options <milepost.url.URL.options>`; its
+    fields are the options of the URL. ``milepost drivers --verbose`` lists them with their types and defaults."""
+
+    options_prefix: ClassVar[str] = ""
+    """What stands before the name of each option in a URL that carries somebody else's options, too."""
+
     _closed = False
 
     def open(self) -> Self:

@@ -51,7 +51,7 @@ from milepost.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 __all__ = [
     "FORMAT",
@@ -82,6 +82,7 @@ __all__ = [
     "Swap",
     "Value",
     "check_thread_id",
+    "contested",
 ]
 
 MAX_THREAD_ID_BYTES: Final = 512
@@ -144,6 +145,20 @@ def check_thread_id(value: object) -> str:
     return value
 
 
+def contested(journal: Iterable[tuple[int, Batch]]) -> frozenset[int]:
+    """Return the positions at which the append of a former owner may still be on its way.
+
+    They are those where a session wrote after another one that had not finished its run. Pruning keeps them occupied.
+    """
+    found: set[int] = set()
+    before: Batch | None = None
+    for position, batch in journal:
+        if before is not None and before.session != batch.session and not before.is_final:
+            found.add(position)
+        before = batch
+    return frozenset(found)
+
+
 class Checkpointer(Backend):
     """A driver that keeps journals and heads. Public methods are final; a driver fills in the hooks.
 
@@ -170,14 +185,16 @@ class Checkpointer(Backend):
         data = batch.encode()
         if self.max_batch_bytes is not None and len(data) > self.max_batch_bytes:
             raise TooLarge(thread_id=thread, size=len(data), limit=self.max_batch_bytes)
+        sent = False
         for again in self._sendings():
             try:
                 self._append(thread, position, data, swap)
             except (PositionTaken, HeadMoved):
-                if self._is_at(thread, position, batch.id):
-                    return
-                raise
+                if not self._was_applied(thread, position, batch.id, sent=sent):
+                    raise
+                return
             except StorageUnavailable:
+                sent = True
                 if not again:
                     raise
             else:
@@ -189,6 +206,7 @@ class Checkpointer(Backend):
         Raises:
             HeadMoved: somebody else moved the head; nothing was applied.
             PositionTaken: the head is taken, the batch is not applied: read again and decide again.
+            StorageUnavailable: whether it was applied is unknown.
         """
         if Capability.ATOMIC_HEAD in self.capabilities:
             self.append(thread, position, batch, swap)
@@ -196,6 +214,8 @@ class Checkpointer(Backend):
         if not self.swap_head(swap):
             raise HeadMoved(thread_id=thread, expected=swap.expected)
         self.append(thread, position, batch)
+        if self.at(thread, position) is None:  # it landed in a position that somebody freed since it was read
+            raise self._lost_sight(thread, position)
 
     def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> None:
         """Lay a thread down: the append first, then the head; in one step where the backend can.
@@ -280,24 +300,27 @@ class Checkpointer(Backend):
     def prune(self, thread: str, before: int, keep: Collection[int] = ()) -> None:
         """Drop the batches before a position, which becomes the journal's floor; an empty journal then begins there.
 
-        The caller answers for what may go: only closed runs, and never the newest. ``keep`` names the positions where
-        a former owner's append may still be on its way: they stay occupied, by an empty stub.
+        The caller answers for what may go: only closed runs, never the newest, nor the result that the newest names as
+        its ``previous``. ``keep`` names the positions where a former owner's append may still be on its way: they stay
+        occupied, by an empty stub.
         """
         self._retrying(self._prune, thread, before, frozenset(keep))
 
     def delete(self, thread: str) -> None:
         """Delete exactly this thread: its journal and its head. Deleting an unknown thread does nothing.
 
-        Where the backend cannot do that in one step, it is done as everything is: the head is taken, a tombstone takes
-        the tail, so that no append on its way can land there, and then the head goes. A thread that is started again
-        goes on after the tombstone.
+        It is done as everything is: the head is taken, so that whoever holds it is told; a tombstone takes the tail, so
+        that no append on its way can land there; then head and batches go. A thread that is started again goes on after
+        the tombstone, on every backend: positions that were free again would be open to a former owner.
         """
-        if {Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL} <= self.capabilities:
+        head = self._take_to_delete(thread)
+        if head is None:
             self._retrying(self._delete, thread, None, None)
             return
-        head = self._take_to_delete(thread)
-        grave = None if head is None else self._bury(thread, head.run)
-        self._retrying(self._delete, thread, grave, None if head is None else head.version)
+        grave = self._bury(thread, head.run)
+        if Capability.CHECKED_TAIL not in self.capabilities:
+            self.prune(thread, grave, contested(self.read(thread)))
+        self._retrying(self._delete, thread, grave, head.version)
 
     # -- for drivers: hooks ------------------------------------------------------------------------------------
 
@@ -362,11 +385,10 @@ class Checkpointer(Backend):
     def _delete(self, thread: str, grave: int | None, version: int | None) -> None:
         """Delete a thread's batches and head, and no other thread's; restartable when cut off midway.
 
-        With both ``ATOMIC_HEAD`` and ``CHECKED_TAIL``, everything goes in one step, and nothing is left; ``grave`` and
-        ``version`` are None. All others: the batch at ``grave`` was appended to stay. The floor rises to the position
-        after it, and in the same step the head goes if its version is ``version``: at another one, somebody has
-        started the thread again. Then the batches before ``grave`` go, while its own position stays occupied.
-        ``grave`` is None where there was nothing to bury: only what an earlier deletion left is swept away.
+        The batch at ``grave`` was appended to stay. The floor rises to the position after it, and in the same step the
+        head goes if its version is ``version``: at another one, somebody has started the thread again. Then the
+        batches before ``grave`` go, while its own position and stubs stay occupied. ``grave`` is None where there was
+        nothing to bury: only what an earlier deletion left is swept away.
         """
 
     # -- helpers -------------------------------------------------------------------------------------------------
@@ -379,7 +401,7 @@ class Checkpointer(Backend):
                 return None
             raised = Head(
                 thread=thread,
-                version=1 if head is None else head.version + 1,
+                version=_ids.first_version() if head is None else head.version + 1,
                 status=Status.RUNNING,
                 workflow="" if head is None else head.workflow,
                 run=0 if head is None else head.run,
@@ -403,9 +425,22 @@ class Checkpointer(Backend):
                 continue
             return tail
 
-    def _is_at(self, thread: str, position: int, batch_id: str) -> bool:
-        batch = self.at(thread, position)
-        return batch is not None and batch.id == batch_id
+    def _was_applied(self, thread: str, position: int, batch_id: str, *, sent: bool) -> bool:
+        """Tell whether a batch is at its position after all; ``sent`` says that an earlier sending had no answer.
+
+        Raises:
+            StorageUnavailable: the position was pruned or deleted since that sending, so nobody can tell any more.
+        """
+        found = self.at(thread, position)
+        if found is None and sent and position < self.tail(thread):
+            raise self._lost_sight(thread, position)
+        return found is not None and found.id == batch_id
+
+    def _lost_sight(self, thread: str, position: int) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"thread {thread!r} was pruned or deleted while position {position} was being written: whether that was "
+            f"applied before is unknown; look at the thread's state"
+        )
 
     def _is_head(self, head: Head) -> bool:
         now = self.load_head(head.thread)

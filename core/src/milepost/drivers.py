@@ -7,11 +7,11 @@ before what is installed. Two packages that offer one scheme are an error, never
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from milepost._struct import Struct
 from milepost.checkpoint import Checkpointer
-from milepost.errors import DriverBroken, DriverConflict, DriverNotFound, describe
+from milepost.errors import DriverBroken, DriverConflict, DriverNotFound, MilepostError, describe
 from milepost.store import Store
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _KNOWN: Final = {
     "mongodb": "milepost-mongodb",
     "mongodb+srv": "milepost-mongodb",
 }
+_REGISTERED: Final = "(registered)"
+_NOTHING: Final = object()
 _OLDEST_API: Final = 1
 _NEWEST_API: Final = 1
 
@@ -49,6 +51,23 @@ class InstalledDriver(Struct):
     distribution: str
     version: str
     target: str
+
+
+class DriverOption(Struct):
+    """An option of a driver's URL: what it takes, and its default as text; ``default`` is None where it has none."""
+
+    name: str
+    type: str
+    default: str | None
+
+
+class DriverDetails(Struct):
+    """What a driver's class declares, with the default settings; after ``error``, a driver that cannot be opened."""
+
+    api: int | None = None
+    capabilities: tuple[str, ...] = ()
+    options: tuple[DriverOption, ...] = ()
+    error: str | None = None
 
 
 def open_checkpointer(url: str | URL | Checkpointer) -> Checkpointer:
@@ -95,8 +114,58 @@ def installed_drivers() -> list[InstalledDriver]:
         if not any((row.kind, row.scheme) == (kind, scheme) for row in found):
             found.add(_own_row(kind, scheme, "milepost", f"{module}:{name}"))
     for (kind, scheme), cls in _registered.items():
-        found.add(_own_row(kind, scheme, "(registered)", f"{cls.__module__}:{cls.__qualname__}"))
+        found.add(_own_row(kind, scheme, _REGISTERED, f"{cls.__module__}:{cls.__qualname__}"))
     return sorted(found, key=lambda row: (row.kind, row.scheme, row.distribution, row.version, row.target))
+
+
+def driver_details(row: InstalledDriver) -> DriverDetails:
+    """Import a driver and return what it declares. One that cannot be used is described by ``error``."""
+    try:
+        cls = _registered[row.kind, row.scheme] if row.distribution == _REGISTERED else _class_of(row)
+        options = () if cls.options is None else tuple(_options(cls))
+    except MilepostError as error:
+        return DriverDetails(error=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a driver's own class raises is shown, not raised
+        return DriverDetails(error=f"its options cannot be read: {error!r}")
+    return DriverDetails(api=cls.DRIVER_API, capabilities=tuple(sorted(_capabilities(cls))), options=options)
+
+
+def _class_of(row: InstalledDriver) -> type[Any]:
+    key = (row.kind, row.scheme)
+    return _find(*key) if key in _BUILT_IN else _installed(*key)
+
+
+def _capabilities(cls: Any) -> Iterable[str]:
+    return map(str, getattr(cls, "capabilities", ()))  # a store has none
+
+
+def _options(cls: Any) -> Iterable[DriverOption]:
+    hints = get_type_hints(cls.options)
+    for name, default in _defaults(cls.options).items():
+        shown = None if default is _NOTHING else _shown(default)
+        yield DriverOption(name=f"{cls.options_prefix}{name}", type=_described(hints[name]), default=shown)
+
+
+def _defaults(options: Any) -> dict[str, Any]:
+    if issubclass(options, Struct):
+        return {name: options.__struct_defaults__.get(name, _NOTHING) for name in options.__struct_fields__}
+    from dataclasses import MISSING, fields
+
+    return {f.name: _NOTHING if f.default is MISSING else f.default for f in fields(options)}
+
+
+def _shown(default: Any) -> str:
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _described(hint: Any) -> str:
+    """Name what an option takes, as somebody who writes a URL would."""
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    arms = [arm for arm in get_args(hint) if arm is not type(None)]
+    if arms:
+        return _described(arms[0])
+    return "seconds" if hint is float else str(getattr(hint, "__name__", hint))
 
 
 def _open(kind: Kind, url: object) -> Any:

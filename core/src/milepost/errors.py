@@ -263,16 +263,45 @@ class HeadMoved(StorageError):
 
 
 class TooLarge(StorageError):
-    """A batch is larger than the backend takes; nothing was written. ``size`` and ``limit`` are in bytes."""
+    """A batch is larger than the backend takes; nothing was written. ``size`` and ``limit`` are in bytes.
 
-    def __init__(self, *, thread_id: str, size: int, limit: int) -> None:
+    ``position`` is that of a batch which is on record elsewhere and does not fit here; None for a new one.
+    """
+
+    def __init__(self, *, thread_id: str, size: int, limit: int, position: int | None = None) -> None:
         self.thread_id = thread_id
         self.size = size
         self.limit = limit
-        super().__init__(
-            f"a batch of {size} bytes for thread {thread_id!r} is over this backend's limit of {limit} bytes; "
-            f"keep large values elsewhere and return a reference to them"
+        self.position = position
+        what = "a batch" if position is None else f"the batch at position {position}"
+        remedy = (
+            "keep large values elsewhere and return a reference to them"
+            if position is None
+            else "choose a backend with a higher limit"
         )
+        super().__init__(
+            f"{what} of {size} bytes for thread {thread_id!r} is over this backend's limit of {limit} bytes; {remedy}"
+        )
+
+
+class TargetDiffers(StorageError):
+    """A thread that was to be copied has other content in the target. Nothing was overwritten.
+
+    ``position`` is the first that differs; None where only the heads do.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, position: int | None) -> None:
+        self.thread_id = thread_id
+        self.position = position
+        super().__init__(message)
+
+
+class SourceChanged(StorageError):
+    """A thread went on in the source while it was copied. Copy it again when it rests."""
+
+    def __init__(self, message: str, *, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(message)
 
 
 class Corrupt(StorageError):

@@ -82,6 +82,10 @@ class MemoryCheckpointer(Checkpointer):
     ``checked_tail=False`` as those that cannot tell whether an append would leave a gap.
     """
 
+    DRIVER_API = 1
+    options = _CheckpointerOptions
+    capabilities = frozenset({Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL, Capability.INDEXED_HEADS})
+
     def __init__(self, *, atomic_head: bool = True, checked_tail: bool = True) -> None:
         able = {Capability.ATOMIC_HEAD: atomic_head, Capability.CHECKED_TAIL: checked_tail}
         self.capabilities = frozenset({Capability.INDEXED_HEADS, *(name for name in able if able[name])})
@@ -102,7 +106,7 @@ class MemoryCheckpointer(Checkpointer):
         return driver
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._name!r})"
+        return f"{type(self).__name__}({_shown(self._name)!r})"
 
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
         if swap is not None and Capability.ATOMIC_HEAD not in self.capabilities:
@@ -162,10 +166,7 @@ class MemoryCheckpointer(Checkpointer):
 
     def _delete(self, thread: str, grave: int | None, version: int | None) -> None:
         with self._data.lock.get():
-            if {Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL} <= self.capabilities:
-                self._data.threads.pop(thread, None)
-                self._data.heads.pop(thread, None)
-            elif grave is not None:
+            if grave is not None:
                 self._data.threads[thread].drop(grave + 1)
                 if thread in self._data.heads and self._data.heads[thread][0].version == version:
                     del self._data.heads[thread]
@@ -175,6 +176,7 @@ class MemoryStore(Store):
     """Keeps items in this process, as bytes: what is read is never the object that was put."""
 
     DRIVER_API = 1
+    options = _StoreOptions
 
     def __init__(self) -> None:
         self._data = _Items()
@@ -194,7 +196,7 @@ class MemoryStore(Store):
         return driver
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._name!r})"
+        return f"{type(self).__name__}({_shown(self._name)!r})"
 
     def _get(self, namespace: Namespace, key: str) -> StoredItem | None:
         with self._data.lock.get():
@@ -232,6 +234,13 @@ def _name(url: URL) -> str:
     from milepost.url import unquote
 
     return unquote(url.netloc)
+
+
+def _shown(name: str) -> str:
+    """Return a name as it may be shown: one that looks like ``user:password@host`` was meant for another scheme."""
+    from milepost.url import mask
+
+    return mask(name)
 
 
 def _shared(spaces: dict[str, S], name: str, make: Callable[[], S]) -> S:

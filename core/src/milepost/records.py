@@ -368,6 +368,11 @@ class Batch(Struct):
         return self.id.partition("-")[0]
 
     @property
+    def is_final(self) -> bool:
+        """Whether its session wrote nothing after it: the run is finished."""
+        return any(isinstance(record, Finished) for record in self.records)
+
+    @property
     def is_tombstone(self) -> bool:
         """Whether it marks the end of a deleted thread."""
         return any(isinstance(record, Deleted) for record in self.records)
@@ -399,10 +404,11 @@ class Batch(Struct):
 class Head(Struct):
     """The one mutable record of a thread: an index to its journal, and the lease. It decides nothing.
 
-    ``version`` grows by one at each compare-and-set. ``run`` is the position of the newest run's ``started``, as a
-    hint. ``owner`` is None when nobody works on the thread; ``lease`` is how long,
-    in seconds, a watcher must see the head unchanged before it may take a running thread over. ``nonce`` recognises
-    one's own compare-and-set whose answer was lost.
+    ``version`` grows by one at each compare-and-set. It begins at random: a swap from before a deletion must not fit
+    the head of the thread that was started again. ``run`` is the position of the newest run's ``started``, as a hint.
+    ``owner`` is None when nobody works on the thread; ``lease`` is how long, in seconds, a watcher must see the head
+    unchanged before it may take a running thread over. ``nonce`` recognises one's own compare-and-set whose answer was
+    lost.
     """
 
     thread: str

@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 _MASK: Final = "***"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
-_SECRET = re.compile(r"pass|pwd|secret|token|key|credential|signature|sas", re.IGNORECASE)
+_SECRET = re.compile(r"pass|pwd|secret|token|key|credential|signature|sas|mechanismproperties", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?\Z|:memory:\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _INTEGER = re.compile(r"[+-]?\d+\Z")
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
-_UNITS: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
+_UNITS: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -77,7 +77,7 @@ class URL(Struct):
         """Return the query as an instance of a dataclass, each value read as its field's annotation says.
 
         ``bool`` takes 1/0, true/false, yes/no, on/off; ``float`` takes seconds, or a number with ``ms``,
-        ``s``, ``m`` or ``h``; ``int``, ``str``, ``Literal[…]`` and each of these ``| None`` are understood.
+        ``s``, ``m``, ``h`` or ``d``; ``int``, ``str``, ``Literal[…]`` and each of these ``| None`` are understood.
         Absent options keep the field's default.
 
         Raises:
@@ -248,7 +248,7 @@ def _int(text: str) -> int:
 def _seconds(text: str) -> float:
     found = _SECONDS.match(text)
     if not found:
-        raise ValueError("a number of seconds, or a number with ms, s, m or h")
+        raise ValueError("a number of seconds, or a number with ms, s, m, h or d")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -43,8 +43,8 @@ STUB: Final = """
     WHERE new.position >= 0 AND NOT EXISTS (SELECT 1 FROM milepost_batches AS old WHERE old.thread = new.thread)
 """
 """Before a floor with nothing above it: so the tail is known, and no position before it can be taken again."""
-DELETE_BATCHES: Final = "DELETE FROM milepost_batches WHERE thread = ?"
-DELETE_HEAD: Final = "DELETE FROM milepost_heads WHERE thread = ?"
+EMPTY: Final = "UPDATE milepost_batches SET data = x'' WHERE thread = ? AND position = ?"
+DELETE_HEAD: Final = "DELETE FROM milepost_heads WHERE thread = ? AND version = ?"
 
 _STRICT: Final = sqlite3.sqlite_version_info >= (3, 37)
 

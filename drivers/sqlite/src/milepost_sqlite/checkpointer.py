@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, InvalidURL, PositionTaken
-from milepost.url import unquote
+from milepost.url import mask, unquote
 from milepost_sqlite import _layout
 from milepost_sqlite._client import MEMORY, SYNCHRONOUS, Client, KeyTaken, Settings
 
@@ -47,6 +47,7 @@ class SQLiteCheckpointer(Checkpointer):
     """
 
     DRIVER_API = 1
+    options = SQLiteOptions
     capabilities = _IN_MEMORY | {Capability.DURABLE, Capability.MULTI_PROCESS}
 
     def __init__(
@@ -132,12 +133,14 @@ class SQLiteCheckpointer(Checkpointer):
 
         self._client.transact(write_both)
 
-    def _delete(self, thread: str, grave: int | None, version: int | None) -> None:  # noqa: ARG002 - one step
-        def write_both(write: Write) -> None:
-            write(_layout.DELETE_BATCHES, (thread,))
-            write(_layout.DELETE_HEAD, (thread,))
+    def _delete(self, thread: str, grave: int | None, version: int | None) -> None:
+        def write_all(write: Write) -> None:
+            write(_layout.PRUNE, (thread, grave))
+            write(_layout.EMPTY, (thread, grave))
+            write(_layout.DELETE_HEAD, (thread, version))
 
-        self._client.transact(write_both)
+        if grave is not None:
+            self._client.transact(write_all)
 
     def _close(self) -> None:
         self._client.close()
@@ -153,7 +156,7 @@ def _path(url: URL) -> str:
         InvalidURL: it names none, or stands where a host would.
     """
     if url.netloc:
-        name = url.netloc + url.path
+        name = mask(url.netloc + url.path)
         hint = (
             "sqlite://" if name == MEMORY else f"sqlite:///{name} (relative) or sqlite:////{name} (absolute)"
         )

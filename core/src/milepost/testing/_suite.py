@@ -1,0 +1,22 @@
+"""The contract on the driver of one URL: what ``python -m milepost.testing`` lets pytest collect."""
+
+from __future__ import annotations
+
+import pytest
+
+from milepost.testing.contract import CheckpointerContract
+
+URL = pytest.StashKey[str]()
+
+
+class TestCheckpointer(CheckpointerContract):
+    """Every clause, on a place that may hold other data."""
+
+    make_newer = (
+        "a URL does not say how a later version writes: subclass CheckpointerContract for this clause"
+    )
+
+    @pytest.fixture
+    def url(self, request: pytest.FixtureRequest) -> str:
+        """Return the URL of the command line."""
+        return request.config.stash[URL]
