@@ -23,6 +23,8 @@ SERVERS: dict[str, type[S3Server] | type[MongoServer]] = {"s3": S3Server, "mongo
 CHOSEN = tuple(
     name for name in NAMES if name in os.environ.get("MILEPOST_TEST_BACKENDS", ",".join(NAMES)).split(",")
 )
+THOROUGH = "MILEPOST_TEST_THOROUGH" in os.environ
+"""Whether tests that try everything in turn do so on storage servers too, where each request takes milliseconds."""
 SPLIT = "atomic_head=false&checked_tail=false"
 """The options with which the memory driver is the model of S3 and MongoDB."""
 
@@ -66,6 +68,11 @@ class Backends:
         for server in self._servers.values():
             server.kill()
         self._servers.clear()
+
+
+def pace(name: str) -> int:
+    """Return one of how many rounds a test makes that tries everything in turn: each, but few on a slow server."""
+    return 1 if THOROUGH else {"s3": 5, "mongodb": 2}.get(name, 1)
 
 
 def parametrized(names: tuple[str, ...] = CHOSEN) -> list[object]:

@@ -1,6 +1,6 @@
 """Storage servers for tests: independently written, on loopback, started here and stopped by their process ids.
 
-``ministack`` speaks S3, ``secantusd-rs`` speaks MongoDB. Both keep what they acknowledge on disk, so both may be killed.
+``ministack`` speaks S3, ``secantusd-rs`` MongoDB. Both keep what they acknowledge on disk, so both may be killed.
 """
 
 from __future__ import annotations

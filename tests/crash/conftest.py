@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from backends import pace
 from crash.enumeration import Enumeration, Report
 from crash.forkserver import serving
 from crash.grounds import Grounds
@@ -30,15 +31,17 @@ def grounds(backends, tmp_path_factory):
 @pytest.fixture
 def enumeration(backend, servers, grounds, tmp_path):
     """What kills at every point, on the backend that the test is for, with the folders of this test."""
-    return Enumeration(grounds.lanes(backend, servers), tmp_path)
+    return Enumeration(grounds.lanes(backend, servers), tmp_path, every=pace(backend))
 
 
 @pytest.fixture
-def tell(backend, capsys, tally):
+def tell(backend, capsys, tally, enumeration):
     """What adds a report to the summary, and prints it now."""
 
     def told(kind: str, name: str, report: Report) -> None:
         line = f"{backend}, {kind}: {{survived}} of {{points}}, in {{seconds:.0f}} s"
+        if enumeration.every > 1:
+            line += f" (one of every {enumeration.every}; all with MILEPOST_TEST_THOROUGH)"
         counts = {"survived": report.survived, "points": report.points, "seconds": report.seconds}
         if report.connections:
             line += "; journal_mode=wal and synchronous=FULL read back on {connections} connections"

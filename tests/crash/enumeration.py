@@ -74,10 +74,14 @@ class Lane:
 
 
 class Enumeration:
-    """Runs jobs side by side on lanes, in folders under one root, and judges what they leave."""
+    """Runs jobs side by side on lanes, in folders under one root, and judges what they leave.
 
-    def __init__(self, lanes: Sequence[Lane], root: Path) -> None:
+    ``every``: one of how many kill points to try.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], root: Path, *, every: int = 1) -> None:
         self.lanes = lanes
+        self.every = every
         self._root = root
         self._numbers = itertools.count()
 
@@ -94,9 +98,13 @@ class Enumeration:
             assert evidence.at_end(last, kills=0, atomic=last.atomic and not job.split) == []
             return Undisturbed(_outcome(place), evidence.effects(last), points)
 
+    def sampled(self, points: Sequence[str], job: Job) -> list[str]:
+        """Return one of every few points, beginning elsewhere in each case; all of them where ``every`` is 1."""
+        return list(points[sum(job.case.encode()) % self.every :: self.every])
+
     def at_each(self, job: Job, truth: Undisturbed, points: Iterable[str] | None = None) -> Report:
         """Kill the first process at each point; the second sees the case through."""
-        chosen = truth.points if points is None else list(points)
+        chosen = self.sampled(truth.points, job) if points is None else list(points)
         return self._spread(chosen, lambda lane, point: self._kill_and_resume(lane, job, truth, point))
 
     def at_each_while_resuming(self, job: Job, truth: Undisturbed, first: str) -> Report:
@@ -108,7 +116,8 @@ class Enumeration:
             with self._place(lane, job, killed) as counted:
                 points = self._count(counted, job, f"resuming after {first}")
             return self._spread(
-                points, lambda lane, point: self._kill_and_resume(lane, job, truth, point, killed)
+                self.sampled(points, job),
+                lambda lane, point: self._kill_and_resume(lane, job, truth, point, killed),
             )
 
     def disk_fails(self, job: Job, truth: Undisturbed) -> tuple[dict[str, object], list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import Counter
 
 import pytest
 
+from backends import pace
 from crash import evidence
 from crash.grounds import on
 from crash.racer import HEAD_START, racing
@@ -16,9 +16,7 @@ from crash.racer import HEAD_START, racing
 pytestmark = [pytest.mark.crash, on("sqlite", "s3", "mongodb")]
 
 ROUNDS = {"start": 60, "resume": 50, "continue": 30, "start and resume": 40, "start freely": 40, "usurp": 12}
-SHARES = {"sqlite": 1, "mongodb": 2, "s3": 4}
-"""By how much fewer rounds there are on a backend, which takes that much longer for each."""
-DUELS = int(os.environ.get("MILEPOST_TEST_DUELS", "1000"))
+DUELS = 1000
 LOST = {"ThreadBusy"}
 LATE = {"ThreadBusy", "AlreadyAnswered", "NothingToResume"}
 
@@ -41,7 +39,7 @@ def racers(place):
 @pytest.fixture
 def rounds(backend):
     """What tells how many rounds a race has on this backend."""
-    return lambda race: range(ROUNDS[race] // SHARES[backend])
+    return lambda race: range(ROUNDS[race] // pace(backend))
 
 
 @pytest.fixture
@@ -88,11 +86,12 @@ def _kinds(found, thread):
 
 
 @pytest.mark.timeout(900)
-def test_of_a_thousand_races_to_start_and_to_answer_each_has_one_winner(racers, place, backend, capsys):
+def test_of_a_thousand_races_to_start_and_to_answer_each_has_one_winner(racers, place, backend, tally):
     """Nobody waits for a clock here: both are told through their pipes, in turns one or the other first."""
     starts, answers, refusals = Counter(), Counter(), Counter()
+    duels = DUELS // pace(backend)
     began = time.monotonic()
-    for number in range(DUELS):
+    for number in range(duels):
         thread = f"duel-{number}"
         order = racers if number % 2 else racers[::-1]
         starts[_start_duel(racers, order, thread, refusals)] += 1
@@ -100,18 +99,18 @@ def test_of_a_thousand_races_to_start_and_to_answer_each_has_one_winner(racers, 
     took = time.monotonic() - began
 
     found = _journals(place)
-    assert len(found.batches) == DUELS
+    assert len(found.batches) == duels
     for thread in found.batches:
         assert _kinds(found, thread) == dict.fromkeys(
             ("started", "outcome", "interrupted", "resumed", "finished"), 1
         )
     assert len(starts) == len(answers) == 2, (starts, answers)
-    told = (
-        f"{DUELS} starts won {starts[0]} to {starts[1]}, as many answers {answers[0]} to {answers[1]}; refused with "
-        f"{dict(refusals)}; {took:.0f} s, and {time.monotonic() - began - took:.0f} s to check"
+    refused = ", ".join(f"{name} {times} times" for name, times in sorted(refusals.items()))
+    tally(
+        "two processes race",
+        f"{backend}: of {duels} starts one won {starts[0]}, the other {starts[1]}, of as many answers {answers[0]} and "
+        f"{answers[1]}; the losers got {refused}; {took:.0f} s",
     )
-    with capsys.disabled():
-        print(f" [{backend}: {told}]", end="", flush=True)
 
 
 def _start_duel(racers, order, thread, refusals):

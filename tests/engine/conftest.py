@@ -11,7 +11,7 @@ import os
 import pytest
 
 import milepost
-from backends import parametrized
+from backends import pace, parametrized
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
@@ -25,6 +25,12 @@ def checkpointer(request, backends, tmp_path):
         milepost.open_checkpointer(url) as driver,
     ):
         yield driver
+
+
+@pytest.fixture
+def every(request):
+    """One of how many rounds to make on the backend under test, where a test makes many."""
+    return pace(request.node.callspec.params["checkpointer"])
 
 
 @pytest.fixture
