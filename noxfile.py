@@ -31,6 +31,7 @@ MODES = {  # beside two workers, which is what `tests` and `matrix` run with
 LONG = "tests/property/test_replay_properties.py"  # takes minutes; `tests` runs it, on one interpreter
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
 SERVERLESS = {"MILEPOST_TEST_BACKENDS": "memory,memory-split,sqlite"}
+TWO_STEPS_AND_ONE = {"MILEPOST_TEST_BACKENDS": "memory-split,sqlite"}  # head and journal apart, and together
 BRANCHES = 95.0  # per cent of each package's branches that the tests must take
 
 
@@ -67,16 +68,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests on this interpreter, two at a time, and check the share of branches taken."""
+    """Run all tests on this interpreter and check the share of branches taken."""
     _install(session, "tests")
     _install_servers(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
+    session.run("pytest", "-q", "-m", "crash")  # four processes at a time by themselves, and not measured
     report = Path(session.create_tmp()).resolve() / "coverage.json"
-    side_by_side = ("-n", "2", "--dist", "worksteal", f"--deselect={BUDGET}")
-    session.run("pytest", *side_by_side, "--cov", "--cov-report=term", f"--cov-report=json:{report}")
+    rest = ("-m", "not crash", f"--deselect={BUDGET}", "-n", "2", "--dist", "worksteal")
+    session.run("pytest", *rest, "--cov", "--cov-report=term", f"--cov-report=json:{report}")
     _check_branches(session, report)
 
 
@@ -108,7 +110,7 @@ def modes(session: nox.Session) -> None:
         if mode not in MODES:
             session.error(f"no mode {mode!r}; the modes are {', '.join(MODES)}")
         session.log(f"mode {mode}")
-        session.run("pytest", "-q", "-m", "not wire", "tests/engine", env=SERVERLESS | MODES[mode])
+        session.run("pytest", "-q", "-m", "not wire", "tests/engine", env=TWO_STEPS_AND_ONE | MODES[mode])
 
 
 @nox.session
@@ -124,6 +126,15 @@ def contract(session: nox.Session) -> None:
     """Hold the driver of a URL, given after `--`, to the contract."""
     _install(session, "tests")
     session.run("python", "-m", "milepost.testing", *session.posargs)
+
+
+@nox.session
+def thorough(session: nox.Session) -> None:
+    """Run every kill point and every round of the tests that `tests` only samples on storage servers."""
+    _install(session, "tests")
+    _install_servers(session)
+    slow = ("tests/crash", "tests/engine/test_ownership.py")
+    session.run("pytest", *slow, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
 
 
 @nox.session

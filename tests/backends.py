@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = ("memory", "memory-split", "sqlite", "s3", "mongodb")
-SERVERS: dict[str, type[S3Server] | type[MongoServer]] = {"s3": S3Server, "mongodb": MongoServer}
+SERVERS: dict[str, type[S3Server | MongoServer]] = {"s3": S3Server, "mongodb": MongoServer}
 CHOSEN = tuple(
     name for name in NAMES if name in os.environ.get("MILEPOST_TEST_BACKENDS", ",".join(NAMES)).split(",")
 )
@@ -72,7 +72,7 @@ class Backends:
 
 def pace(name: str) -> int:
     """Return one of how many rounds a test makes that tries everything in turn: each, but few on a slow server."""
-    return 1 if THOROUGH else {"s3": 5, "mongodb": 2}.get(name, 1)
+    return 1 if THOROUGH else {"s3": 8, "mongodb": 4}.get(name, 1)
 
 
 def parametrized(names: tuple[str, ...] = CHOSEN) -> list[object]:

@@ -95,6 +95,7 @@ class TestMockedMongoDB(_MongoDB, Contract):
 class TestS3(_S3, TestMemory):
     name = "s3"
     histories = 3
+    long_journal = 1100  # more than a listing's page
 
 
 @pytest.mark.wire

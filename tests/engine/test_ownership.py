@@ -554,7 +554,7 @@ def test_a_disk_that_fails_at_any_point_leaves_the_thread_resumable(checkpointer
         if number >= calls:
             break
     assert number > 10
-    assert shown > 5 // every or fault == "a lost answer"
+    assert shown >= 5 // every or fault == "a lost answer"
 
 
 def test_a_crash_between_head_and_journal_strands_nobody():
