@@ -28,10 +28,10 @@ MODES = {  # beside two workers, which is what `tests` and `matrix` run with
     "workers=8": {"MILEPOST_TEST_WORKERS": "8"},
     "replay=always": {"MILEPOST_TEST_REPLAY": "always"},
 }
-LONG = "tests/property/test_replay_properties.py"  # takes minutes; `tests` runs it, on one interpreter
+PLAIN = "not crash and not wire and not search"
+INSTALLS = "tests/docs/test_files_driver.py"  # makes an environment of its own
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
-SERVERLESS = {"MILEPOST_TEST_BACKENDS": "memory,memory-split,sqlite"}
-TWO_STEPS_AND_ONE = {"MILEPOST_TEST_BACKENDS": "memory-split,sqlite"}  # head and journal apart, and together
+SERVERLESS = {"MILEPOST_TEST_BACKENDS": "memory-split,sqlite"}  # head and journal apart, and together
 BRANCHES = 95.0  # per cent of each package's branches that the tests must take
 
 
@@ -75,10 +75,19 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
-    session.run("pytest", "-q", "-m", "crash")  # four processes at a time by themselves, and not measured
+    two = ("-n", "2", "--dist", "worksteal")
+    session.run("pytest", "-q", "-m", "crash")  # four processes at a time by themselves
+    session.run("pytest", "-q", "-m", "not crash and (wire or search)", *two)
     report = Path(session.create_tmp()).resolve() / "coverage.json"
-    rest = ("-m", "not crash", f"--deselect={BUDGET}", "-n", "2", "--dist", "worksteal")
-    session.run("pytest", *rest, "--cov", "--cov-report=term", f"--cov-report=json:{report}")
+    measured = (
+        "-m",
+        PLAIN,
+        f"--deselect={BUDGET}",
+        "--cov",
+        "--cov-report=term",
+        f"--cov-report=json:{report}",
+    )
+    session.run("pytest", *measured, *two)
     _check_branches(session, report)
 
 
@@ -96,9 +105,9 @@ def _check_branches(session: nox.Session, report: Path) -> None:
 
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
-    """Run the plain suite on every supported interpreter: no crash tests, servers, longest search and stopwatch."""
+    """Run the plain suite on every supported interpreter: no crash tests, servers, searches and stopwatch."""
     _install(session, "tests")
-    plain = ("-m", "not crash and not wire", f"--ignore={LONG}", f"--deselect={BUDGET}")
+    plain = ("-m", PLAIN, f"--ignore={INSTALLS}", f"--deselect={BUDGET}")
     session.run("pytest", *plain, *session.posargs, env=SERVERLESS)
 
 
@@ -110,7 +119,7 @@ def modes(session: nox.Session) -> None:
         if mode not in MODES:
             session.error(f"no mode {mode!r}; the modes are {', '.join(MODES)}")
         session.log(f"mode {mode}")
-        session.run("pytest", "-q", "-m", "not wire", "tests/engine", env=TWO_STEPS_AND_ONE | MODES[mode])
+        session.run("pytest", "-q", "-m", "not wire", "tests/engine", env=SERVERLESS | MODES[mode])
 
 
 @nox.session

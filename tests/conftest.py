@@ -10,6 +10,9 @@ from backends import Backends
 from servers import CREDENTIALS
 from tally import pytest_terminal_summary, tally
 
+SEARCHES = {"property", "model"}
+"""The folders whose tests search at length: they are not measured, which takes twice as long."""
+
 __all__ = ["backends", "pytest_terminal_summary", "tally"]
 
 
@@ -17,6 +20,13 @@ def pytest_configure(config):
     """Keep boto3 from whatever credentials and settings this machine has."""
     os.environ.update(CREDENTIALS)
     os.environ.pop("AWS_PROFILE", None)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what searches at length."""
+    for item in items:
+        if item.path.parent.name in SEARCHES:
+            item.add_marker("search")
 
 
 @pytest.fixture(scope="session")

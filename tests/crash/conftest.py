@@ -6,12 +6,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from backends import pace
+from backends import THOROUGH, pace
 from crash.enumeration import Enumeration, Report
 from crash.forkserver import serving
 from crash.grounds import Grounds
 
 LANES = 4
+SHARES = {} if THOROUGH else {"memory": 3}
+"""One of how many kill points to try, where a backend keeps nothing that is not on others too."""
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,9 @@ def grounds(backends, tmp_path_factory):
 @pytest.fixture
 def enumeration(backend, servers, grounds, tmp_path):
     """What kills at every point, on the backend that the test is for, with the folders of this test."""
-    return Enumeration(grounds.lanes(backend, servers), tmp_path, every=pace(backend))
+    return Enumeration(
+        grounds.lanes(backend, servers), tmp_path, every=pace(backend) * SHARES.get(backend, 1)
+    )
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tally import Tally
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
-WORKFLOWS = {"memory": 560, "memory-split": 140, "sqlite": 70, "s3": 8, "mongodb": 16}
+WORKFLOWS = {"memory": 560, "memory-split": 140, "sqlite": 70, "s3": 5, "mongodb": 10}
 CHANGED = {"memory": 100, "memory-split": 30, "sqlite": 30, "s3": 2, "mongodb": 4}
 """How many programs are generated, unless a number is asked for: what a server takes its time for is tried less."""
 ENOUGH = 100
@@ -550,7 +550,7 @@ def test_a_changed_call_is_found_and_the_restored_program_continues(
     every_kind = {"renamed", "re-argued", "removed", "inserted", "reordered"}
     assert set(found) == every_kind or ground.examples(CHANGED) < ENOUGH
     assert found.total() >= ground.examples(CHANGED)
-    assert found.total() >= 20 * unseen.total()
+    assert found.total() >= 20 * unseen.total() or ground.examples(CHANGED) < ENOUGH
 
 
 # -- what was found this way -----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from milepost.checkpoint import (
     Started,
     Status,
     Value,
+    contested,
 )
 from milepost.errors import MilepostError
 from milepost.memory import MemoryCheckpointer
@@ -426,3 +427,20 @@ def test_what_a_former_owner_writes_after_a_tombstone_is_rejected():
     state = folded(started(), ("x", Deleted(at="now")), outcome())
     assert state.run is None
     assert [reason for _, reason in state.rejected] == ["outcome: not written by the owner"]
+
+
+def batches_by(*sessions, final=()):
+    """Return a journal of batches by these sessions; those at the positions of ``final`` end their run."""
+    return [
+        (position, Batch(id=f"{session}-{position}", records=(finished() if position in final else claimed(),)))
+        for position, session in enumerate(sessions)
+    ]
+
+
+def test_a_position_is_contested_where_a_session_followed_one_that_had_not_finished():
+    assert contested(batches_by("a", "a", "b", "b", "c", final=[3])) == {2}
+    assert contested(batches_by()) == frozenset()
+
+
+def test_the_first_position_of_a_pruned_journal_is_contested_since_nobody_knows_what_was_before():
+    assert contested(batches_by("a", "b", "b")[1:]) == {1}

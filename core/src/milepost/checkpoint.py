@@ -148,12 +148,14 @@ def check_thread_id(value: object) -> str:
 def contested(journal: Iterable[tuple[int, Batch]]) -> frozenset[int]:
     """Return the positions at which the append of a former owner may still be on its way.
 
-    They are those where a session wrote after another one that had not finished its run. Pruning keeps them occupied.
+    They are those where a session wrote after another one that had not finished its run, and the first one where what
+    was before it is pruned. Pruning keeps them occupied.
     """
     found: set[int] = set()
     before: Batch | None = None
     for position, batch in journal:
-        if before is not None and before.session != batch.session and not before.is_final:
+        follows = position > 0 if before is None else before.session != batch.session and not before.is_final
+        if follows:
             found.add(position)
         before = batch
     return frozenset(found)
