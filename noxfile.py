@@ -105,9 +105,9 @@ def _check_branches(session: nox.Session, report: Path) -> None:
 
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
-    """Run the plain suite on every supported interpreter: no crash tests, servers, searches and stopwatch."""
+    """Run the plain suite on every supported interpreter: no crash tests, servers, mocks, searches, stopwatch."""
     _install(session, "tests")
-    plain = ("-m", PLAIN, f"--ignore={INSTALLS}", f"--deselect={BUDGET}")
+    plain = ("-m", PLAIN, "-k", "not Mocked", f"--ignore={INSTALLS}", f"--deselect={BUDGET}")
     session.run("pytest", *plain, *session.posargs, env=SERVERLESS)
 
 
@@ -119,7 +119,14 @@ def modes(session: nox.Session) -> None:
         if mode not in MODES:
             session.error(f"no mode {mode!r}; the modes are {', '.join(MODES)}")
         session.log(f"mode {mode}")
-        session.run("pytest", "-q", "-m", "not wire", "tests/engine", env=SERVERLESS | MODES[mode])
+        session.run(
+            "pytest",
+            "-q",
+            "-m",
+            "not wire",
+            "tests/engine",
+            env={"MILEPOST_TEST_BACKENDS": "memory-split"} | MODES[mode],
+        )
 
 
 @nox.session

@@ -432,7 +432,10 @@ def test_what_a_former_owner_writes_after_a_tombstone_is_rejected():
 def batches_by(*sessions, final=()):
     """Return a journal of batches by these sessions; those at the positions of ``final`` end their run."""
     return [
-        (position, Batch(id=f"{session}-{position}", records=(finished() if position in final else claimed(),)))
+        (
+            position,
+            Batch(id=f"{session}-{position}", records=(finished() if position in final else claimed(),)),
+        )
         for position, session in enumerate(sessions)
     ]
 
