@@ -31,7 +31,7 @@ MODES = {  # beside two workers, which is what `tests` and `matrix` run with
 PLAIN = "not crash and not wire and not search"
 INSTALLS = "tests/docs/test_files_driver.py"  # makes an environment of its own
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
-SERVERLESS = {"MILEPOST_TEST_BACKENDS": "memory-split,sqlite"}  # head and journal apart, and together
+SERVERLESS = {"MILEPOST_TEST_BACKENDS": "sqlite"}
 BRANCHES = 95.0  # per cent of each package's branches that the tests must take
 
 
@@ -76,7 +76,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
     two = ("-n", "2", "--dist", "worksteal")
-    session.run("pytest", "-q", "-m", "crash")  # four processes at a time by themselves
+    session.run("pytest", "-q", "-m", "crash", *two)
     session.run("pytest", "-q", "-m", "not crash and (wire or search)", *two)
     report = Path(session.create_tmp()).resolve() / "coverage.json"
     measured = (
@@ -149,7 +149,7 @@ def thorough(session: nox.Session) -> None:
     """Run every kill point and every round of the tests that `tests` only samples on storage servers."""
     _install(session, "tests")
     _install_servers(session)
-    slow = ("tests/crash", "tests/engine/test_ownership.py")
+    slow = ("tests/crash", "tests/engine")
     session.run("pytest", *slow, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
 
 

@@ -11,13 +11,17 @@ import os
 import pytest
 
 import milepost
-from backends import pace, parametrized
+from backends import CHOSEN, THOROUGH, pace, parametrized
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
-@pytest.fixture(params=parametrized())
+BACKENDS = CHOSEN if THOROUGH else tuple(name for name in CHOSEN if name != "s3")
+"""The suite takes minutes on an S3 server, so only a thorough run has it there."""
+
+
+@pytest.fixture(params=parametrized(BACKENDS))
 def checkpointer(request, backends, tmp_path):
     """A fresh place on each backend: memory as one step, memory with head and journal apart, and the real ones."""
     with (
