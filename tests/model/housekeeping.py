@@ -52,11 +52,9 @@ def removed(state: State, before: int, keep: frozenset[int]) -> State:
 
 
 def take(turn: Turn) -> Iterator[Step]:
-    """Begin a deletion: where the backend cannot do it at once, take the head as everybody does."""
+    """Begin a deletion: take the head as everybody does."""
     state, process = turn.state, turn.process
-    if turn.backend.atomic:
-        yield _at_once(turn)
-    elif state.head is None and turn.view.tail == state.floor:
+    if state.head is None and turn.view.tail == state.floor:
         yield turn.tell(process, "finds nothing to delete")
     else:
         head = process.head
@@ -82,15 +80,6 @@ def bury(turn: Turn) -> Iterator[Step]:
             number=process.number + 1,
             sent=False,
         )
-
-
-def _at_once(turn: Turn) -> Step:
-    state, tail = turn.state, turn.view.tail
-    erased = removed(state, tail + 1 if turn.rules.leaves_tombstone else tail, frozenset())
-    if not turn.rules.positions_never_return:
-        erased = erased._replace(journal=(), floor=0)
-    erased = erased._replace(head=None, life=state.life + 1, carried=frozenset())
-    return turn.after(erased, ("erase", None, None)).tell(turn.process, "deletes the thread")
 
 
 def entomb(turn: Turn) -> Iterator[Step]:
@@ -122,5 +111,7 @@ def erase(turn: Turn) -> Iterator[Step]:
         life=state.life + 1,
         carried=frozenset(),
     )
+    if not turn.rules.positions_never_return:
+        erased = erased._replace(journal=(), floor=0)
     effect = ("erase", grave, process.swap.head.version)
     yield turn.after(erased, effect).tell(process, f"erases what is before {grave + 1}")

@@ -14,7 +14,7 @@ from model.rules import Rules
 from model.world import ATOMIC, SPLIT
 
 WALKS = 150
-WALKS_OVER_A_WIRE = 40
+WALKS_OVER_A_WIRE = 30
 LENGTH = 45
 
 

@@ -10,7 +10,7 @@ from model.world import (
     ABANDONED,
     IDLE,
     RUNNING,
-    TAKES,
+    STUB,
     Append,
     Backend,
     Batch,
@@ -234,12 +234,25 @@ def deliver(turn: Turn, message: Message) -> tuple[State, str, str | None]:
 
 
 def contested(state: State) -> frozenset[int]:
-    """Return the positions where ownership changed."""
-    return frozenset(
-        position
-        for position, batch in enumerate(state.journal)
-        if batch is not None and (not batch.records or any(record.kind in TAKES for record in batch.records))
-    )
+    """Return the positions where a former owner's append may be on its way, as the code finds them, and all stubs.
+
+    They are those where a session wrote after another that had not finished, and the first one after what was pruned.
+    """
+    found = {position for position, batch in enumerate(state.journal) if batch is STUB}
+    before: Batch | None = None
+    for position in range(state.floor, len(state.journal)):
+        batch = state.journal[position]
+        if batch is None:
+            break
+        if before is None:
+            follows = position > 0
+        else:
+            final = any(record.kind == "finished" for record in before.records)
+            follows = before.session != batch.session and not final
+        if follows:
+            found.add(position)
+        before = batch
+    return frozenset(found)
 
 
 def show(batch: Batch) -> str:
