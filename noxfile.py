@@ -84,7 +84,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
     two = ("-n", "2", "--dist", "worksteal")
-    # Suites that run on every backend have the servers in `thorough`; here the servers have the contract and the faults.
+    # Suites that run on every backend have the servers in `thorough`; here these have the contract and the faults.
     sqlite = {"MILEPOST_TEST_BACKENDS": "sqlite"}
     session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *two, env=sqlite)
     session.run("pytest", "-q", "-m", "wire", *WIRE, *two)
