@@ -273,6 +273,52 @@ def test_ctrl_c_ends_a_run_on_another_thread_that_a_worker_waits_for(tmp_path):
     assert ledger(tmp_path) == ["begun", "inner-last", "last"]
 
 
+UNNOTICED = (
+    """
+    kind = sys.argv.pop(1)
+"""
+    + COMMON
+    + """
+    from milepost import as_completed
+
+    def interrupt_unnoticed():
+        # Python's handler runs in the main thread only, which this does not wake: as if it came just before the wait.
+        wait_for("interrupt")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_unnoticed, daemon=True).start()
+
+    WAITS = {
+        "result": lambda future: future.result(),
+        "timed": lambda future: future.result(timeout=3600),
+        "as_completed": lambda future: next(as_completed([future])).result(),
+        "as_completed-timed": lambda future: next(as_completed([future], timeout=3600)).result(),
+    }
+
+    @entrypoint()
+    def flow(_):
+        future = slowly("begun")
+        say("waiting")
+        return [WAITS[kind](future), step("last").result()]
+
+    run(flow, workers=1)
+"""
+)
+
+
+@pytest.mark.parametrize("kind", ["result", "timed", "as_completed", "as_completed-timed"])
+def test_ctrl_c_that_does_not_wake_the_waiting_thread_is_noticed_all_the_same(tmp_path, kind):
+    with OtherProcess(UNNOTICED, tmp_path, kind) as child:
+        child.until("waiting")
+        child.tell("interrupt")
+        child.until("signalled")
+        child.tell("begun")
+        assert child.end()[-2:] == STOPPED
+    assert ledger(tmp_path) == ["begun"]
+    with OtherProcess(UNNOTICED, tmp_path, kind, "again") as child:
+        assert child.end()[-2:] == ["['begun', 'last']", "done"]
+
+
 AT_ANY_MOMENT = """
     import faulthandler
     faulthandler.dump_traceback_later(80, exit=True)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
+
+LOOK_SECONDS: Final = 0.5
+"""The longest that anything waits at once.
+
+Python runs a signal's handler between two instructions of the main thread. A Ctrl-C that comes just before a wait
+begins, or that the system hands to another thread, does not end the wait: so waits end by themselves now and then, and
+begin anew.
+"""
 
 
 class Clock(Protocol):
@@ -40,3 +49,14 @@ class SystemClock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait on the event for so many seconds at most."""
         return event.wait(seconds)
+
+
+def wait_for(condition: threading.Condition, holds: Callable[[], bool], timeout: float | None = None) -> bool:
+    """Wait, with the condition held, until ``holds()`` or so many seconds have passed; return which, notice signals."""
+    end = None if timeout is None else time.monotonic() + timeout
+    while not holds():
+        left = LOOK_SECONDS if end is None else min(LOOK_SECONDS, end - time.monotonic())
+        if left <= 0:
+            return False
+        condition.wait(left)
+    return True

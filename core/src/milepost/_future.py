@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from milepost import _context
+from milepost._clock import LOOK_SECONDS, wait_for
 from milepost._signals import Signal
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class TaskFuture(Future[T], Generic[T]):
         pool.begin_wait()
         try:
             with self._condition:
-                return self._condition.wait_for(self._is_settled, timeout)
+                return wait_for(self._condition, self._is_settled, timeout)
         finally:
             pool.end_wait()
 
@@ -279,8 +280,8 @@ def _await_next(pending: list[TaskFuture[Any]], deadline: float | None) -> bool:
         unsettled = [future for future in pending if not future._is_settled()]  # noqa: SLF001
         if not unsettled:
             return True
-        left = None if deadline is None else deadline - _clock(pending).monotonic()
-        if left is not None and left <= 0:
+        left = LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, deadline - _clock(pending).monotonic())
+        if left <= 0:
             return False
         wait(unsettled, left, return_when=FIRST_COMPLETED)
     return True

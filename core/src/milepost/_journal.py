@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from milepost import _ids
+from milepost._clock import wait_for
 from milepost._struct import Struct, replace
 from milepost.checkpoint import Batch, Observed, Outcome, Record, Value
 from milepost.errors import MilepostError, OwnershipLost, PositionTaken, TooLarge
@@ -153,8 +154,7 @@ class Journal:
             OwnershipLost: the block met a batch of somebody else.
         """
         with self._lock:
-            while self._appending:
-                self._idle.wait()
+            wait_for(self._idle, lambda: not self._appending)
             self._appending = True
         try:
             yield

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from milepost import _context
+from milepost._clock import LOOK_SECONDS
 from milepost.errors import InvalidStreamMode
 from milepost.events import CustomWritten, RunInterrupted, TaskFinished, WorkflowFinished
 from milepost.question import INTERRUPT
@@ -31,7 +32,6 @@ class _Failed:
 
 
 _END: Final = object()
-_LOOK_SECONDS: Final = 0.5
 
 
 def checked(stream_mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
@@ -113,8 +113,7 @@ def _next(queue: SimpleQueue[Any], pool: Pool) -> Any:
     pool.begin_wait()
     try:
         while True:
-            # A Ctrl-C that comes just before the wait begins does not end it: look again now and then.
             with suppress(Empty):
-                return queue.get(timeout=_LOOK_SECONDS)
+                return queue.get(timeout=LOOK_SECONDS)
     finally:
         pool.end_wait()
