@@ -112,6 +112,12 @@ class Memory(Ground):
 
 
 class _Served(Place):
+    @contextmanager
+    def look(self) -> Iterator[Checkpointer]:
+        with super().look() as driver:
+            served.ask(driver.address, served.SETTLE)
+            yield driver
+
     def drop(self) -> None:
         url = URL.parse(self.url)
         driver = served.ServedCheckpointer.from_url(url)

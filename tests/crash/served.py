@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORGET = "forget"
+SETTLE = "settle"
 
 
 # -- the client ------------------------------------------------------------------------------------------------------
@@ -89,6 +90,25 @@ class _Memory(socketserver.ThreadingUnixStreamServer):
     def __init__(self, address: str) -> None:
         super().__init__(address, _Call)
         self.places: dict[str, MemoryCheckpointer] = {}
+        self._quiet = threading.Condition()
+        self._asked: list[object] = []
+
+    def process_request(self, request, client_address) -> None:
+        with self._quiet:
+            self._asked.append(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request) -> None:
+        with self._quiet:
+            self._asked.remove(request)
+            self._quiet.notify_all()
+        super().shutdown_request(request)
+
+    def settle(self, own: object) -> None:
+        """Wait until all that was asked before is carried out: whoever asked may be dead by now."""
+        with self._quiet:
+            before = self._asked[: self._asked.index(own)]
+            self._quiet.wait_for(lambda: not any(request in self._asked for request in before))
 
     def answer(self, hook: str, place: URL, *args: Any) -> Any:
         """Carry a hook out on the driver of a place; a place that nobody named before is empty."""
@@ -109,7 +129,11 @@ class _Call(socketserver.StreamRequestHandler):
         except EOFError:
             return  # killed before it asked
         try:
-            answer = (None, self.server.answer(*question))
+            if question == (SETTLE,):
+                self.server.settle(self.request)
+                answer: tuple[Any, Any] = (None, None)
+            else:
+                answer = (None, self.server.answer(*question))
         except StorageError as error:
             answer = (type(error), vars(error))
         with suppress(OSError):  # whoever asked may be dead by now

@@ -80,6 +80,7 @@ def test_the_example_keeps_the_contract_in_an_environment_of_its_own(tmp_path: P
     place = run(python, "-I", "-c", "import milepost_files; print(milepost_files.__file__)").strip()
     assert Path(place).is_relative_to(tmp_path), "it was not installed, but found"
     assert "works" in run(tmp_path / "env" / "bin" / "milepost", "drivers", "--check")
+    (tmp_path / "pytest.ini").touch()  # a project of its own, also where the folder lies inside this one
     tests = tmp_path / "test_contract.py"
     tests.write_text((PROJECT / "tests" / "test_contract.py").read_text(encoding="utf-8"), encoding="utf-8")
     told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests))
