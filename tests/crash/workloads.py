@@ -48,6 +48,8 @@ def ask(n, name):
 
 REVIEWS = {"red": None, "green": "0.0", "nothing": "3.0", "blue": "1.0"}
 """What is reviewed side by side, and after which call each goes on."""
+ANSWERED = {"red": None, "green": "0", "blue": "1"}
+"""After which call each ends, where all are answered at once: so every process writes the same batches."""
 
 
 @step(together=4)
@@ -56,7 +58,10 @@ def review(n, name):
     if name == "nothing":
         return "no question"
     first = got(add(n, len(name)))
-    return [first, interrupt({"n": n, "question": name})]
+    answer = interrupt({"n": n, "question": name})
+    if not CASES[here().job.case].one_by_one:
+        here().await_call(ANSWERED[name])
+    return [first, answer]
 
 
 @step
