@@ -1,6 +1,6 @@
 """What a thread's past costs: the same run and the same answer after 10 and after 10,000 finished runs, on any driver.
 
-``python tests/benchmarks/history.py URL`` prints calls of the driver's hooks, requests (S3) and median times, and the
+``python tests/benchmarks/history.py URL`` prints calls of the driver's hooks, requests (S3, MongoDB), median times, and the
 ratio of long to short. ``--runs N`` takes another long history, ``--rounds N`` the median of N.
 """
 
@@ -18,6 +18,7 @@ from milepost import Command, Engine, entrypoint, interrupt, open_checkpointer, 
 from milepost._ids import token
 from milepost._struct import replace
 from milepost.checkpoint import Batch, Capability, Swap
+from milepost_s3 import S3Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +51,36 @@ class Cost:
 
 
 class Meter:
-    """Counts what an opened driver is asked for, and what it asks for."""
+    """Counts what an opened driver is asked for, and what it asks S3 or MongoDB for."""
 
-    def __init__(self, driver: Checkpointer) -> None:
+    def __init__(self, url: str) -> None:
         self._counts: Counter[str] = Counter()
+        if url.startswith("mongodb"):
+            self._hear_commands()
+
+    def watch(self, driver: Checkpointer) -> None:
+        """Begin to count."""
         for name in HOOKS:
             setattr(driver, name, self._counted(getattr(driver, name)))
-        client = getattr(getattr(driver, "_client", None), "_client", None)
-        if callable(client):
-            client().meta.events.register("request-created.s3", self._request)
+        if isinstance(driver, S3Checkpointer):
+            driver._client._client().meta.events.register("request-created.s3", self._request)
+
+    def _hear_commands(self) -> None:
+        from pymongo import monitoring
+
+        count = self._request
+
+        class Commands(monitoring.CommandListener):
+            def started(self, event: monitoring.CommandStartedEvent) -> None:
+                count()
+
+            def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+                pass
+
+            def failed(self, event: monitoring.CommandFailedEvent) -> None:
+                pass
+
+        monitoring.register(Commands())
 
     def _counted(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
@@ -97,27 +119,33 @@ def lengthen(driver: Checkpointer, thread: str, runs: int) -> None:
     assert driver.swap_head(Swap(head=last, expected=now.version))
 
 
-def costs(url: str, runs: int, rounds: int) -> dict[str, Cost]:
-    """Return what a run and an answer cost on a thread with so many finished runs: medians, and the most requests."""
-    thread = {"configurable": {"thread_id": f"history-{runs}-{token()}"}}
+def costs(url: str, lengths: tuple[int, ...], rounds: int) -> dict[str, list[Cost]]:
+    """Return what each step costs on threads with so many finished runs: medians, and the most requests.
+
+    All threads are there before anything is measured, and take turns: so they meet the same server.
+    """
+    meter = Meter(url)
+    found: dict[str, dict[int, list[Cost]]] = {}
     with open_checkpointer(url) as driver, Engine(checkpointer=driver, workers=2) as engine:
-        work.invoke("", thread)
-        lengthen(driver, thread["configurable"]["thread_id"], runs)
-        meter = Meter(driver.open())
-        found: dict[str, list[Cost]] = {"run": [], "pause": [], "answer": []}
-        for _ in range(rounds):
-            found["run"].append(meter.measure(lambda: work.invoke("", thread)))
-            found["pause"].append(meter.measure(lambda: work.invoke("who?", thread)))
-            found["answer"].append(meter.measure(lambda: work.invoke(Command(resume="me"), thread)))
+        threads = {runs: f"history-{runs}-{token()}" for runs in lengths}
+        for runs, thread in threads.items():
+            work.invoke("", thread_id=thread)
+            lengthen(driver, thread, runs)
+        meter.watch(driver.open())
+        for runs, thread in [*threads.items()] * rounds:
+            for name, given in (("run", ""), ("pause", "who?"), ("answer", Command(resume="me"))):
+                cost = meter.measure(lambda: work.invoke(given, thread_id=thread))  # noqa: B023 - called at once
+                found.setdefault(name, {}).setdefault(runs, []).append(cost)
         engine.close()
-    return {
-        name: Cost(
-            calls=max(cost.calls for cost in each),
-            requests=max(cost.requests for cost in each),
-            seconds=median(cost.seconds for cost in each),
-        )
-        for name, each in found.items()
-    }
+    return {name: [_median(found[name][runs]) for runs in lengths] for name in found}
+
+
+def _median(each: list[Cost]) -> Cost:
+    return Cost(
+        calls=max(cost.calls for cost in each),
+        requests=max(cost.requests for cost in each),
+        seconds=median(cost.seconds for cost in each),
+    )
 
 
 def main() -> None:
@@ -129,11 +157,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000, help="finished runs of the long history")
     parser.add_argument("--rounds", type=int, default=15, help="how often each step is measured")
     given = parser.parse_args()
-    short, long = (costs(given.url, runs, given.rounds) for runs in (SHORT, given.runs))
+    lengths = (SHORT, given.runs)
     print(f"{'':8}{'runs before':>12}{'calls':>8}{'requests':>10}{'median ms':>12}{'ratio':>8}")
-    for name in short:
-        for runs, cost in ((SHORT, short[name]), (given.runs, long[name])):
-            ratio = cost.seconds / short[name].seconds
+    for name, found in costs(given.url, lengths, given.rounds).items():
+        for runs, cost in zip(lengths, found, strict=True):
+            ratio = cost.seconds / found[0].seconds
             print(
                 f"{name:8}{runs:12,}{cost.calls:8}{cost.requests or '-':>10}{cost.seconds * 1000:12.2f}{ratio:8.2f}"
             )

@@ -33,6 +33,12 @@ def test_a_threads_range_holds_exactly_its_documents(one, other, position):
         assert is_in(_layout.ids(one), found) == (one == other)
 
 
+@given(THREADS, POSITIONS)
+def test_reading_asks_for_each_batch_by_its_id(thread, start):
+    asked = _layout.each_id(thread, start, 3)["_id"]["$in"]
+    assert asked == [_layout.batch_id(thread, start + number) for number in range(3)]
+
+
 @given(THREADS, POSITIONS, POSITIONS)
 def test_ids_sort_as_positions_do_and_a_range_ends_before_its_end(thread, one, other):
     ids = _layout.batch_id(thread, one), _layout.batch_id(thread, other)

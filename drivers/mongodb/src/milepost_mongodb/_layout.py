@@ -61,6 +61,15 @@ def ids(thread: str, start: int = 0, end: int | None = None) -> Document:
     return {"_id": {"$gte": batch_id(thread, start), "$lt": below}}
 
 
+def each_id(thread: str, start: int, count: int) -> Document:
+    """Return the filter for so many of a thread's batches, from ``start`` on, each by its own id.
+
+    Reading asks this way: it costs as many look-ups as there are ids, however a server plans a range, and however
+    long the thread or the collection.
+    """
+    return {"_id": {"$in": [batch_id(thread, position) for position in range(start, start + count)]}}
+
+
 def chunk_ids(prefix: str) -> Document:
     """Return the filter for the chunks of one batch."""
     return {"_id": {"$gte": f"{prefix}/", "$lt": f"{prefix}{_AFTER_SLASH}"}}

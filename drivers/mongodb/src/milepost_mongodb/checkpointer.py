@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from milepost_mongodb._client import AnyClient, Collections
     from milepost_mongodb._layout import Document
 
-_TAIL_PAGE: Final = 1000
+_TAIL_PAGE: Final = 256
 _UPSERT_TRIES: Final = 3
 
 
@@ -142,8 +142,9 @@ class MongoDBCheckpointer(Checkpointer):
             first = floor
 
     def _documents(self, thread: str, start: int, limit: int) -> list[Document]:
-        asked = _layout.ids(thread, start) | _layout.NOT_STUB
-        return self._client.use(lambda on: list(on.batches.find(asked, sort=_layout.BY_ID, limit=limit)))
+        asked = _layout.each_id(thread, start, limit)
+        found = self._client.use(lambda on: list(on.batches.find(asked, sort=_layout.BY_ID)))
+        return [document for document in found if "stub" not in document]
 
     def _contents(self, thread: str, start: int, found: list[Document]) -> list[tuple[int, bytes]] | None:
         """Return the batches up to the first gap; None where one was pruned while its chunks were being read."""
@@ -302,8 +303,8 @@ class _Floors:
 def _first_free(on: Collections, thread: str, start: int) -> int:
     position = start
     while True:
-        asked = _layout.ids(thread, position)
-        page = list(on.batches.find(asked, {"_id": 1}, sort=_layout.BY_ID, limit=_TAIL_PAGE))
+        asked = _layout.each_id(thread, position, _TAIL_PAGE)
+        page = list(on.batches.find(asked, {"_id": 1}, sort=_layout.BY_ID))
         for document in page:
             if _layout.position_of(document["_id"]) != position:
                 return position
