@@ -32,7 +32,14 @@ PLAIN = "not crash and not wire and not search"
 INSTALLS = "tests/docs/test_files_driver.py"  # makes an environment of its own
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
 SERVERLESS = {"MILEPOST_TEST_BACKENDS": "sqlite"}
-WIRE = ("tests/wire", "tests/contract", "tests/drivers", "tests/unit")
+WIRE = (
+    "tests/wire",
+    "tests/contract",
+    "tests/drivers",
+    "tests/unit",
+    "tests/engine",
+    "tests/crash/test_crash_enumeration.py",
+)
 IN_PROCESS = {"MILEPOST_TEST_BACKENDS": "memory,memory-split,sqlite"}
 BRANCHES = 95.0  # per cent of each package's branches that the measured tests must take
 
@@ -78,7 +85,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
     two = ("-n", "2", "--dist", "worksteal")
-    # Suites that run on every backend have the servers in `thorough`; here these have the contract and the faults.
+    # What tries everything in turn is sampled on the servers here, and whole in `thorough`.
     sqlite = {"MILEPOST_TEST_BACKENDS": "sqlite"}
     session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *two, env=sqlite)
     session.run("pytest", "-q", "-m", "wire", *WIRE, *two)

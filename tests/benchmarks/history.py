@@ -1,7 +1,7 @@
 """What a thread's past costs: the same run and the same answer after 10 and after 10,000 finished runs, on any driver.
 
 ``python tests/benchmarks/history.py URL`` prints calls of the driver's hooks, requests (S3, MongoDB), and median times,
-ratio of long to short. ``--runs N`` takes another long history, ``--rounds N`` the median of N.
+with the ratio of long to short. ``--runs N`` takes another long history, ``--rounds N`` the median of N.
 """
 
 from __future__ import annotations

@@ -37,12 +37,6 @@ def racers(place):
 
 
 @pytest.fixture
-def rounds(backend):
-    """What tells how many rounds a race has on this backend."""
-    return lambda race: range(ROUNDS[race] // pace(backend))
-
-
-@pytest.fixture
 def chance():
     """What staggers the racers: by up to a millisecond, either way."""
     return random.Random(2)
@@ -137,25 +131,25 @@ def _answer_duel(racers, order, thread, refusals):
     return winner
 
 
-def test_of_two_starts_one_wins(racers, chance, place, rounds):
+def test_of_two_starts_one_wins(racers, chance, place):
     winners = Counter()
-    for number in rounds("start"):
+    for number in range(ROUNDS["start"]):
         thread = f"start-{number}"
         winner = _one_winner(racers, _race(racers, chance, _start(thread), _start(thread)))
         winners[racers.index(winner)] += 1
         assert winner.release()["result"]["answer"] == thread
 
     found = _journals(place)
-    assert len(found.batches) == len(rounds("start"))
+    assert len(found.batches) == ROUNDS["start"]
     for thread in found.batches:
         assert _kinds(found, thread) == {"started": 1, "outcome": 2, "finished": 1}
     assert max(Counter(call for event, call, _, _ in found.ledger if event == "start").values()) == 1
     assert len(winners) == 2, "the race was never close"
 
 
-def test_of_two_answers_to_one_question_one_is_taken(racers, chance, place, rounds):
+def test_of_two_answers_to_one_question_one_is_taken(racers, chance, place):
     winners = Counter()
-    for number in rounds("resume"):
+    for number in range(ROUNDS["resume"]):
         thread = f"resume-{number}"
         question = racers[number % 2].do(**_start(thread, asks=True))["asks"]
         answers = _race(racers, chance, _answer(thread, "one"), _answer(thread, "other"))
@@ -175,8 +169,8 @@ def test_of_two_answers_to_one_question_one_is_taken(racers, chance, place, roun
     assert len(winners) == 2, "the race was never close"
 
 
-def test_of_two_that_continue_a_dead_process_s_run_one_wins(racers, chance, place, rounds):
-    threads = [f"continue-{number}" for number in rounds("continue")]
+def test_of_two_that_continue_a_dead_process_s_run_one_wins(racers, chance, place):
+    threads = [f"continue-{number}" for number in range(ROUNDS["continue"])]
     with racing(place) as victim:
         victim.tell({"cut off": threads})
         assert victim.hear() == {"holding": True}
@@ -198,9 +192,9 @@ def test_of_two_that_continue_a_dead_process_s_run_one_wins(racers, chance, plac
         assert _kinds(found, thread) == {"started": 1, "outcome": 2, "claimed": 1, "finished": 1}
 
 
-def test_a_new_input_and_an_answer_never_both_win(racers, chance, place, rounds):
+def test_a_new_input_and_an_answer_never_both_win(racers, chance, place):
     ways = Counter()
-    for number in rounds("start and resume"):
+    for number in range(ROUNDS["start and resume"]):
         thread = f"both-{number}"
         question = racers[0].do(**_start(thread, asks=True))["asks"]
         winner = _one_winner(racers, _race(racers, chance, _start(thread), _answer(thread, "answer")))
@@ -217,9 +211,9 @@ def test_a_new_input_and_an_answer_never_both_win(racers, chance, place, rounds)
     assert len(ways) == 2, "the race was never close"
 
 
-def test_starts_that_do_not_wait_follow_one_another_or_are_refused(racers, chance, place, rounds):
+def test_starts_that_do_not_wait_follow_one_another_or_are_refused(racers, chance, place):
     won = Counter()
-    for number in rounds("start freely"):
+    for number in range(ROUNDS["start freely"]):
         thread = f"free-{number}"
         for answer in _race(racers, chance, *[_start(thread, how="at once")] * 2):
             assert "result" in answer or answer["error"] in LATE, answer
@@ -232,9 +226,9 @@ def test_starts_that_do_not_wait_follow_one_another_or_are_refused(racers, chanc
         assert _kinds(found, thread) == {"started": runs, "outcome": 2 * runs, "finished": runs}
 
 
-def test_an_owner_that_was_wrongly_taken_for_dead_is_told_and_changes_nothing(racers, chance, place, rounds):
+def test_an_owner_that_was_wrongly_taken_for_dead_is_told_and_changes_nothing(racers, chance, place):
     """The lease keeps two processes from working at once; the journal keeps them from both being believed."""
-    for number in rounds("usurp"):
+    for number in range(ROUNDS["usurp"]):
         thread = f"usurp-{number}"
         owner, usurper = racers if number % 2 else racers[::-1]
         assert owner.do(**_start(thread)) == {"holding": True}
