@@ -22,8 +22,8 @@ DISTRIBUTIONS = [Path("core"), *sorted(file.parent for file in Path("drivers").g
 PACKAGES = [file.parent for folder in DISTRIBUTIONS for file in sorted(folder.glob("src/*/py.typed"))]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 BUDGET = "tests/unit/test_import_budget.py::test_importing_milepost_costs_little_over_bare_python"
-PYTHONS = ["3.11", "3.12", "3.13"]
-MODES = {  # beside two workers, which is what `tests` and `matrix` run with
+PYTHONS = {"3.11": "2", "3.12": "1", "3.13": "8"}  # and the size of the pool that `matrix` runs with there
+MODES = {  # beside two workers, which is what `tests` runs with
     "workers=1": {"MILEPOST_TEST_WORKERS": "1"},
     "workers=8": {"MILEPOST_TEST_WORKERS": "8"},
     "replay=always": {"MILEPOST_TEST_REPLAY": "always"},
@@ -41,6 +41,7 @@ WIRE = (
     "tests/crash/test_crash_enumeration.py",
 )
 IN_PROCESS = {"MILEPOST_TEST_BACKENDS": "memory,memory-split,sqlite"}
+MEASURED = {"MILEPOST_TEST_BACKENDS": "memory,sqlite"}
 BRANCHES = 95.0  # per cent of each package's branches that the measured tests must take
 
 
@@ -99,7 +100,7 @@ def tests(session: nox.Session) -> None:
         "--cov-report=term",
         f"--cov-report=json:{report}",
     )
-    session.run("pytest", *measured, *two, env=IN_PROCESS)
+    session.run("pytest", *measured, *two, env=MEASURED)
     _check_branches(session, report)
 
 
@@ -115,9 +116,9 @@ def _check_branches(session: nox.Session, report: Path) -> None:
             session.error(f"{name}: {share:.1f} % of the branches taken, at least {BRANCHES} % wanted")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=list(PYTHONS))
 def matrix(session: nox.Session) -> None:
-    """Run the plain suite on every supported interpreter: no crash tests, servers, mocks, searches, stopwatch."""
+    """Run the plain suite on every interpreter, one pool size each: no crashes, servers, mocks, mutants, searches."""
     _install(session, "tests")
     plain = (
         "tests/unit",
@@ -127,11 +128,12 @@ def matrix(session: nox.Session) -> None:
         "-m",
         PLAIN,
         "-k",
-        "not Mocked",
+        "not Mocked and not test_mutants",
         f"--ignore={INSTALLS}",
         f"--deselect={BUDGET}",
     )
-    session.run("pytest", *plain, *session.posargs, env=SERVERLESS)
+    pool = {"MILEPOST_TEST_WORKERS": PYTHONS[str(session.python)]}
+    session.run("pytest", *plain, *session.posargs, env=SERVERLESS | pool)
 
 
 @nox.session
@@ -185,11 +187,13 @@ def live(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Import every example, then run each as a user would."""
+    """Import every example, run each as a user would, and the demo."""
     _install(session, "tests")
     for script in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", "-c", f"import {script.stem}", env={"PYTHONPATH": "examples"})
     session.run("pytest", "tests/docs/test_examples.py", *session.posargs)
+    if not session.posargs:
+        _demonstrate(session)
 
 
 @nox.session
@@ -239,6 +243,10 @@ def _try_wheel(session: nox.Session, package: str, files: list[str], place: Path
 def demo(session: nox.Session) -> None:
     """Pause a workflow in one process and finish it in another, on one SQLite file."""
     _install(session)
+    _demonstrate(session)
+
+
+def _demonstrate(session: nox.Session) -> None:
     script = "examples/expense_approval.py"
     with TemporaryDirectory() as folder:
         database = str(Path(folder, "claims.db"))

@@ -73,6 +73,8 @@ def _record(turn: Turn, process: Process) -> Iterator[Step]:
             yield how.go(
                 process, label, violation, at=after, position=process.position + 1, batch=None, sent=False
             )
+        elif how.turn.lost_sight(process):
+            yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         else:
             yield _fenced(how.turn, process, label)
 
@@ -113,6 +115,8 @@ def _rest(turn: Turn, process: Process, swap: Swap | None) -> Iterator[Step]:
             yield from _rest(turn, process, None)
         elif how.answer == "ok" or how.turn.is_own(process):
             yield _rested(how.turn, process, label)
+        elif how.turn.lost_sight(process):
+            yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         else:
             yield _fenced(how.turn, process, label)
 

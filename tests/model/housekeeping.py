@@ -92,6 +92,8 @@ def entomb(turn: Turn) -> Iterator[Step]:
             yield how.go(process, label, sent=True)
         elif how.answer == "ok" or how.turn.is_own(process):
             yield how.go(process, label, at="erase")
+        elif how.turn.lost_sight(process):
+            yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         else:
             yield how.go(process, f"{label}: taken", at="bury")
 

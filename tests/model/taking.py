@@ -136,7 +136,7 @@ def wake(turn: Turn) -> Iterator[Step]:
             yield how.go(process, label, sent=True)
         elif how.answer == "ok" or how.turn.is_own(process):
             yield _woken(how.turn, process, label)
-        elif process.sent and turn.rules.pruned_is_unknown and process.position < how.state.floor:
+        elif how.turn.lost_sight(process):
             yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         elif not turn.rules.decides_again:
             yield how.go(process, f"{label}: taken, tries the next", position=process.position + 1)
@@ -219,6 +219,8 @@ def claim(turn: Turn) -> Iterator[Step]:
             yield how.go(process, label, sent=True)
         elif how.answer == "ok" or how.turn.is_own(process):
             yield how.go(process, label, at="lower")
+        elif how.turn.lost_sight(process):
+            yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         else:
             swap = Swap(process.head, process.head.version) if process.head is not None else None
             yield how.go(process, f"{label}: taken", at="reclaim", swap=swap)

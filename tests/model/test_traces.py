@@ -14,7 +14,7 @@ from model.rules import Rules
 from model.world import ATOMIC, SPLIT
 
 WALKS = 150
-WALKS_OVER_A_WIRE = 30
+WALKS_OVER_A_WIRE = 50
 LENGTH = 45
 
 

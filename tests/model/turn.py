@@ -171,6 +171,11 @@ class Turn:
         """Return a batch in letters."""
         return show(batch)
 
+    def lost_sight(self, process: Process) -> bool:
+        """Whether what was sent before can no longer be seen, so that nobody knows whether it was applied."""
+        below = process.position < self.state.floor
+        return below and process.sent and self.rules.pruned_is_unknown
+
     # -- judging -------------------------------------------------------------------------------------------------
 
     def is_own(self, process: Process) -> bool:
