@@ -18,20 +18,20 @@ REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
-SAMPLE = 1 if THOROUGH else 16
-"""One of how many tests is run on an S3 server, where the whole suite takes minutes."""
+SAMPLES = {} if THOROUGH else {"s3": 24, "mongodb": 3}
+"""One of how many tests is run on a storage server, where the whole suite takes minutes."""
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what is not in the sample, and say so."""
-    left_out = [item for item in items if _is_on_s3(item) and zlib.crc32(item.name.encode()) % SAMPLE]
+    left_out = [item for item in items if zlib.crc32(item.name.encode()) % _share(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 
 
-def _is_on_s3(item):
+def _share(item):
     called = getattr(item, "callspec", None)
-    return called is not None and called.params.get("checkpointer") == "s3"
+    return SAMPLES.get(called.params.get("checkpointer"), 1) if called is not None else 1
 
 
 @pytest.fixture(params=parametrized(CHOSEN))
