@@ -113,8 +113,18 @@ def test_a_thread_that_was_started_again_keeps_its_head_when_it_is_buried(driver
     assert driver.swap_head(Swap(head=head("t", 7), expected=None))
     driver._delete("t", 0, 6)
     assert (driver.load_head("t"), driver.tail("t")) == (head("t", 7), 1)
-    driver._delete("t", 0, 7)  # the floor is above the grave: it was done before
+    driver._delete("t", 0, 6)  # the floor is above the grave: it was done before
     assert driver.load_head("t") == head("t", 7)
+
+
+def test_the_later_of_two_deletions_at_once_removes_the_head(driver: S3Checkpointer) -> None:
+    driver.append("t", 0, batch("a"))
+    assert driver.swap_head(Swap(head=head("t", 7), expected=None))
+    driver._delete("t", 0, 6)
+    driver._delete(
+        "t", 0, 7
+    )  # the floor is above the grave, and the head is still the one that this deletion took
+    assert (driver.load_head("t"), driver.tail("t")) == (None, 1)
 
 
 def test_a_head_that_never_holds_still_is_reported(

@@ -40,14 +40,26 @@ def ids(driver: S3Checkpointer, thread: str = "t") -> list[str]:
 # -- answers that are lost, and those that ask to try again --------------------------------------------------------
 
 
-@pytest.mark.parametrize("attempts", [1, 3])
-def test_an_append_whose_answer_was_lost_is_recognised(place: Place, attempts: int) -> None:
+@pytest.mark.parametrize(("attempts", "sendings"), [(1, 2), (3, 3)])
+def test_an_append_whose_answer_was_lost_is_recognised(place: Place, attempts: int, sendings: int) -> None:
+    """Where it is boto3 that sends again, milepost does too: only then does it know that it was not the first time."""
     driver = place.driver(f"&attempts={attempts}").open()
     wire = Wire(driver)
     wire.lose_answers("PutObject")
     driver.append("t", 0, batch("s-1"))
     assert ids(driver) == ["s-1"]
-    assert wire.count("PutObject") == 2
+    assert wire.count("PutObject") == sendings
+
+
+def test_what_boto3_sent_again_to_a_position_that_was_freed_is_unknown(place: Place) -> None:
+    driver = place.driver("&attempts=3").open()
+    driver.append("t", 0, batch("s-0"))
+    other = place.driver().open()
+    wire = Wire(driver)
+    wire.lose_answers("PutObject")
+    wire.after = lambda operation, _: other.prune("t", 2, keep={1}) if operation == "PutObject" else None
+    with pytest.raises(StorageUnavailable, match="unknown"):
+        driver.append("t", 1, batch("s-1"))
 
 
 def test_a_lost_answer_does_not_hide_a_rival(driver: S3Checkpointer, wire: Wire) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from milepost.checkpoint import HeadQuery
 from milepost.errors import StorageError
@@ -66,6 +67,12 @@ class Deleting:
             assert [reader.at(thread, position) for position in range(6)] == [None] * 6
             assert [names(reader, thread, start) for start in range(6)] == [[]] * 6
             assert listed(reader, HeadQuery(workflow=workflow)) == []
+        crossed = place.thread("{}-crossed")
+        fill(driver, crossed, 3)
+        assert driver.swap_head(swap(crossed, workflow=workflow))
+        _delete_twice_at_once(driver, place.open(), crossed)
+        assert _is_empty(driver, crossed)
+        assert listed(driver, HeadQuery(workflow=workflow)) == []
 
     @clause(
         "C53", "deleting", why="a process that died while it deleted left batches that the next run then read"
@@ -110,6 +117,22 @@ class Deleting:
         for thread in (headless, only):
             driver.delete(thread)
             assert _is_empty(driver, thread)
+
+
+def _delete_twice_at_once(one: Checkpointer, other: Checkpointer, thread: str) -> None:
+    """Let the other take head and tail after the one has; then the one finishes before the other does."""
+    finish_one, finish_other = one._delete, other._delete
+
+    def meanwhile(*given: Any) -> None:
+        def last(*then: Any) -> None:
+            finish_one(*given)
+            finish_other(*then)
+
+        with patch.object(other, "_delete", last):
+            other.delete(thread)
+
+    with patch.object(one, "_delete", meanwhile):
+        one.delete(thread)
 
 
 def _is_empty(driver: Checkpointer, thread: str) -> bool:

@@ -105,7 +105,7 @@ def stub(thread: str, position: int) -> Document:
     """Return the update that leaves an occupied position with nothing in it."""
     return {
         "$set": {"thread": thread, "position": position, "stub": True},
-        "$unset": {"data": "", "chunks": ""},
+        "$unset": {"data": "", "chunks": "", "purge": ""},
     }
 
 

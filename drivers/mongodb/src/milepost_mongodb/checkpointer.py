@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milepost.checkpoint import Capability, Checkpointer, HeadPage, check_thread_id
 from milepost.errors import Corrupt, InvalidThreadId, InvalidURL, PositionTaken, StorageError, TooLarge
 from milepost.errors import StorageUnavailable as Unavailable
+from milepost.fork import PerProcess
 from milepost.url import URL
 from milepost_mongodb import _chunks, _layout, _url
 from milepost_mongodb._client import Client
@@ -71,7 +72,7 @@ class MongoDBCheckpointer(Checkpointer):
         self._place = _place(database, client, options)
         self._client = Client(self._place, client)
         self._clock = clock
-        self._floors = _Floors()
+        self._known_floors = PerProcess(_Floors)
 
     @classmethod
     def from_url(cls, url: URL) -> MongoDBCheckpointer:
@@ -236,18 +237,25 @@ class MongoDBCheckpointer(Checkpointer):
 
     def _left_over(self, thread: str) -> int | None:
         """Return the last position of what an earlier deletion, or the retention, left; None where nothing is."""
-        found = self._stored(thread)
-        floor = found.lowest(self._now())
-        if found.is_expired(self._now()):
-            buried = _layout.bury_head(floor)
-            self._client.use(lambda on: on.heads.update_one(found.unchanged(thread), buried))
-        return floor - 1 if floor else None
+        while True:
+            found, now = self._stored(thread), self._now()
+            floor = found.lowest(now)
+            if not found.is_expired(now) or self._is_buried(thread, found, floor):
+                return floor - 1 if floor else None
+
+    def _is_buried(self, thread: str, found: _layout.Stored, floor: int) -> bool:
+        """Turn an expired head into a tombstone; return False where somebody has used the thread since."""
+        update = _layout.bury_head(floor)
+        asked = found.unchanged(thread)
+        return bool(self._client.use(lambda on: on.heads.update_one(asked, update).matched_count))
 
     def _bury_head(self, thread: str, grave: int, version: int | None) -> None:
-        """Turn the head into a tombstone, once: a thread that was started after this deletion has a higher floor."""
-        asked = {"_id": thread, "version": version, "floor": {"$not": {"$gt": grave}}}
+        """Turn the head into a tombstone, unless somebody has taken the thread since, to start or to delete it."""
+        asked = {"_id": thread, "version": version}
         update = _layout.bury_head(grave + 1)
-        if not self._client.use(lambda on: on.heads.update_one(asked, update).matched_count):
+        if version is None or not self._client.use(
+            lambda on: on.heads.update_one(asked, update).matched_count
+        ):
             self._upsert("heads", {"_id": thread}, {"$max": {"floor": grave + 1}})
         self._floors.learn(thread, grave + 1)
 
@@ -266,6 +274,10 @@ class MongoDBCheckpointer(Checkpointer):
         raise Unavailable(f"{self._place} could not decide who makes a document of {name}")
 
     # -- helpers -------------------------------------------------------------------------------------------------
+
+    @property
+    def _floors(self) -> _Floors:
+        return self._known_floors.get()
 
     def _now(self) -> float:
         return self._clock().timestamp()
@@ -295,7 +307,8 @@ class _Floors:
         if floor <= self.get(thread):
             return
         with self._lock:
-            self._known[thread] = max(floor, self._known.pop(thread, 0))
+            self._known[thread] = max(floor, self._known.get(thread, 0))  # never popped: readers do not lock
+            self._known.move_to_end(thread)
             if len(self._known) > self._MOST:
                 self._known.popitem(last=False)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from milepost.errors import Closed, StorageError
+from milepost.errors import Closed, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
 from milepost_s3._errors import NotSupported, Place, code_of, partly_deleted, status_of, translated
 
@@ -136,6 +136,10 @@ class Client:
                 )
             except client.exceptions.ClientError as error:
                 if _condition_failed(error, condition):
+                    if _was_sent_again(error):
+                        raise StorageUnavailable(
+                            f"whether an object was written to {self.place} is unknown: its first sending got no answer"
+                        ) from error
                     return None
                 raise
             return str(answer.get("ETag", ""))
@@ -247,10 +251,11 @@ class Client:
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError  # a body cut off by TLS is not always translated by botocore
 
         try:
             yield self._client()
-        except (ClientError, BotoCoreError, Boto3Error, ResponseParserError) as error:
+        except (ClientError, BotoCoreError, Boto3Error, ResponseParserError, HTTPError) as error:
             raise translated(error, operation, self.place) from error
 
     def _client(self) -> Any:
@@ -297,12 +302,17 @@ class Client:
         )
         try:
             with _making.get():
-                maker = boto3 if settings.profile is None else boto3.Session(profile_name=settings.profile)
-                return maker.client(
+                # A session of its own: the default one's credentials may be locked by a thread that a fork left behind.
+                return boto3.Session(profile_name=settings.profile).client(
                     "s3", endpoint_url=settings.endpoint_url, region_name=settings.region, config=config
                 )
         except ValueError as error:
             raise StorageError(f"boto3 cannot make a client for {self.place}: {error}") from error
+
+
+def _was_sent_again(error: Any) -> bool:
+    """Tell whether boto3 had sent the same request before: then it may be its own object that is in the way."""
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
 def _condition_failed(error: Exception, condition: dict[str, str]) -> bool:

@@ -166,6 +166,7 @@ def _shown(error: Exception) -> str:
 def _unanswered(error: Exception, operation: str, place: Place) -> StorageError:
     from botocore import exceptions as raised
     from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
 
     lost = (
         raised.HTTPClientError,
@@ -174,6 +175,7 @@ def _unanswered(error: Exception, operation: str, place: Place) -> StorageError:
         raised.ChecksumError,
         raised.FlexibleChecksumError,
         ResponseParserError,
+        HTTPError,
     )
     if isinstance(error, lost):
         return StorageUnavailable(f"{place} did not answer {operation}: {type(error).__name__}")

@@ -241,11 +241,11 @@ class S3Checkpointer(Checkpointer):
         self._open()
 
         def buried(entry: Entry) -> Entry | None:
-            if grave is None or entry.floor > grave:
+            if grave is None:
                 return None
-            if entry.version == version:
-                return Entry(floor=grave + 1)
-            return replace(entry, floor=grave + 1)
+            if version is not None and entry.version == version:  # nobody has taken it since
+                return Entry(floor=max(entry.floor, grave + 1))
+            return None if entry.floor > grave else replace(entry, floor=grave + 1)
 
         floor = self._heads.change(thread, buried).floor
         below = floor if grave is None else grave + 1
