@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from backends import THOROUGH
 from crash.grounds import INSIDE, NAMES, on
 from crash.rig import Job
 from crash.workloads import CASES
+
+AT_LENGTH = NAMES if THOROUGH else ("memory", "sqlite")
+"""Where what takes long on a storage server is tried, too."""
 
 pytestmark = pytest.mark.crash
 
@@ -19,7 +23,7 @@ RESUMED = {
 }
 
 
-@on(*NAMES)
+@on(*AT_LENGTH)
 def test_the_dry_runs_count_at_least_200_kill_points(enumeration, backend):
     """The number is counted with the hooks that kill, not chosen."""
     counted = [point for name in CASES for point in enumeration.undisturbed(Job(case=name)).points]
@@ -56,7 +60,7 @@ def test_it_does_so_too_where_journal_and_head_are_written_one_after_the_other(n
     assert report.survived == report.points == len(enumeration.sampled(truth.points, job))
 
 
-@on(*NAMES)
+@on(*AT_LENGTH)
 @pytest.mark.parametrize("name", RESUMED)
 def test_the_process_that_resumes_may_be_killed_anywhere_too(name, enumeration, tell):
     job = Job(case=name)

@@ -18,7 +18,7 @@ REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
-SAMPLES = {} if THOROUGH else {"s3": 24, "mongodb": 3}
+SAMPLES = {} if THOROUGH else {"s3": 24, "mongodb": 6}
 """One of how many tests is run on a storage server, where the whole suite takes minutes."""
 
 
