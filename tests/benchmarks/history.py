@@ -18,7 +18,6 @@ from milepost import Command, Engine, entrypoint, interrupt, open_checkpointer, 
 from milepost._ids import token
 from milepost._struct import replace
 from milepost.checkpoint import Batch, Capability, Swap
-from milepost_s3 import S3Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,14 +54,15 @@ class Meter:
 
     def __init__(self, url: str) -> None:
         self._counts: Counter[str] = Counter()
+        self._is_s3 = url.startswith("s3:")
         if url.startswith("mongodb"):
             self._hear_commands()
 
-    def watch(self, driver: Checkpointer) -> None:
+    def watch(self, driver: Any) -> None:
         """Begin to count."""
         for name in HOOKS:
             setattr(driver, name, self._counted(getattr(driver, name)))
-        if isinstance(driver, S3Checkpointer):
+        if self._is_s3:
             driver._client._client().meta.events.register("request-created.s3", self._request)
 
     def _hear_commands(self) -> None:

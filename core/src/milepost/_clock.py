@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOK_SECONDS: Final = 0.5
-"""The longest that anything waits at once.
+"""The longest that a thread of the user's waits at once.
 
 Python runs a signal's handler between two instructions of the main thread. A Ctrl-C that comes just before a wait
 begins, or that the system hands to another thread, does not end the wait: so waits end by themselves now and then, and
@@ -52,7 +52,7 @@ class SystemClock:
 
 
 def wait_for(condition: threading.Condition, holds: Callable[[], bool], timeout: float | None = None) -> bool:
-    """Wait, with the condition held, until ``holds()`` or so many seconds have passed; return which, notice signals."""
+    """Wait, with the condition held, until ``holds()`` or so many seconds have passed; return whether it holds."""
     end = None if timeout is None else time.monotonic() + timeout
     while not holds():
         left = LOOK_SECONDS if end is None else min(LOOK_SECONDS, end - time.monotonic())

@@ -20,6 +20,7 @@ from milepost._clock import SystemClock
 from milepost._struct import Struct
 from milepost.backend import Backend, Capability
 from milepost.errors import (
+    Corrupt,
     HeadMoved,
     InvalidThreadId,
     PositionTaken,
@@ -321,7 +322,7 @@ class Checkpointer(Backend):
             return
         grave = self._bury(thread, head.run)
         if Capability.CHECKED_TAIL not in self.capabilities:
-            self.prune(thread, grave, contested(self.read(thread)))
+            self.prune(thread, grave, self._contested(thread, grave))
         self._retrying(self._delete, thread, grave, head.version)
 
     # -- for drivers: hooks ------------------------------------------------------------------------------------
@@ -399,7 +400,7 @@ class Checkpointer(Backend):
         """Raise the thread's head, so that whoever holds it is told; None where there is nothing to delete."""
         while True:
             head = self.load_head(thread)
-            if head is None and next(self.read(thread), None) is None:
+            if head is None and not self._retrying(self._read, thread, 0, 1):
                 return None
             raised = Head(
                 thread=thread,
@@ -417,8 +418,7 @@ class Checkpointer(Backend):
         """Take the tail with a tombstone, unless one is there, and return its position."""
         while True:
             tail = self.tail(thread, hint)
-            last = self.at(thread, tail - 1) if tail else None
-            if last is not None and last.is_tombstone:
+            if tail and self._is_grave(thread, tail - 1):
                 return tail - 1
             tombstone = Batch(id=f"{_ids.token()}-1", records=(Deleted(at=SystemClock().now().isoformat()),))
             try:
@@ -426,6 +426,20 @@ class Checkpointer(Backend):
             except PositionTaken:
                 continue
             return tail
+
+    def _is_grave(self, thread: str, position: int) -> bool:
+        try:
+            found = self.at(thread, position)
+        except Corrupt:
+            return False
+        return found is not None and found.is_tombstone
+
+    def _contested(self, thread: str, grave: int) -> Collection[int]:
+        """Return the positions to keep occupied; all of them where a batch no longer tells whose it was."""
+        try:
+            return contested(self.read(thread))
+        except Corrupt:
+            return range(grave)
 
     def _was_applied(self, thread: str, position: int, batch_id: str, *, sent: bool) -> bool:
         """Tell whether a batch is at its position after all; ``sent`` says that an earlier sending had no answer.

@@ -132,11 +132,14 @@ def test_deleting_again_does_not_touch_a_thread_that_was_started_since(driver, o
     run(driver, count=2)
     seen = driver.load_head("t")
     driver.delete("t")
-    run(driver, count=2, first=driver.tail("t"))
-    for version in (None, seen.version + 1):  # a first version is random, so none comes back
+    again = head(1001)  # milepost begins at random, so that no version comes back
+    assert driver.swap_head(Swap(head=again, expected=None))
+    for position in (3, 4):
+        driver.append("t", position, batch(f"t-{position}"))
+    for version in (None, seen.version, seen.version + 1):
         driver._delete("t", 2, version)
     assert ids(driver) == ["t-3", "t-4"]
-    assert driver.load_head("t").version == 2
+    assert driver.load_head("t") == again
 
 
 class Stops:
@@ -243,6 +246,35 @@ def test_a_thread_that_is_taken_up_again_loses_nothing(retention, kept, opened, 
     sweep(database, clock, ahead=100 * DAY)
     assert ids(kept) == ["t-0", "t-1", "t-2", "more"]
     assert kept.load_head("t").version == 3
+
+
+def test_deleting_a_forgotten_thread_that_is_revived_meanwhile_takes_nothing_of_it(kept, opened, clock):
+    run(kept)
+    behind = Clock()
+    other = opened(
+        retention=DAY, clock=behind
+    )  # its host's clock is slow: there the thread is not forgotten yet
+    clock.advance(DAY + 1)
+    bury, revived = kept._is_buried, []
+
+    def revived_first(*given):
+        if not revived:
+            revived.append(start(other, 3))
+        return bury(*given)
+
+    kept._is_buried = revived_first
+    kept.delete("t")
+    assert revived == [True]
+    assert ids(other) == ["t-0", "t-1", "t-2"]
+    assert other.load_head("t").version == 3
+
+
+def test_what_a_deletion_leaves_occupied_is_not_scheduled(kept, clock, database):
+    run(kept)
+    clock.advance(DAY + 1)
+    kept.delete("t")
+    (stub,) = database["milepost_batches"].find()
+    assert "purge" not in stub
 
 
 def test_the_next_finish_begins_the_time_anew(kept, clock, database):

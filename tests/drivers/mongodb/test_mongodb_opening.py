@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -288,6 +289,19 @@ def test_a_given_client_does_not_cross_a_fork(wire):
     ):
         driver.append("t", 0, batch("a"))
         assert "does not survive a fork: give a URL" in _in_child(lambda: driver.tail("t"))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_amid_the_learning_of_a_floor_does_not_block_the_child():
+    driver = MongoDBCheckpointer("mongodb://localhost/unused")
+
+    def work():
+        signal.alarm(20)  # ends a child that hangs
+        driver._floors.learn("t", 5)
+        return driver._floors.get("t")
+
+    with driver._floors._lock:
+        assert _in_child(work) == "5"
 
 
 class Conflicting:

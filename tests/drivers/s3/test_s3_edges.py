@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.exceptions import CredentialRetrievalError, InvalidConfigError
+from botocore.response import StreamingBody
+from urllib3.exceptions import SSLError
 
 from milepost.checkpoint import HeadQuery, Swap
 from milepost.errors import Closed, StorageError, StorageUnavailable
@@ -33,6 +36,25 @@ def test_a_client_that_was_given_is_refused_after_a_fork(
     monkeypatch.setattr(s3_client.os, "getpid", lambda: here + 1)
     with pytest.raises(StorageError, match="before a fork"):
         given.tail("t")
+
+
+def test_each_driver_has_a_boto3_session_of_its_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    place.driver().append("t", 0, batch("a"))
+    assert boto3.DEFAULT_SESSION is None, "a fork would copy the locks of a session that others use"
+
+
+def test_a_body_that_tls_cuts_off_is_unavailability(
+    driver: S3Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.append("t", 0, batch("a"))
+
+    def read(*_: Any, **__: Any) -> bytes:
+        raise SSLError("bad record mac")
+
+    monkeypatch.setattr(StreamingBody, "read", read)
+    with pytest.raises(StorageUnavailable, match="did not answer GetObject: SSLError"):
+        driver.at("t", 0)
 
 
 def test_reading_that_is_cut_short_by_closing_says_closed(
@@ -123,7 +145,7 @@ def test_the_later_of_two_deletions_at_once_removes_the_head(driver: S3Checkpoin
     driver._delete("t", 0, 6)
     driver._delete(
         "t", 0, 7
-    )  # the floor is above the grave, and the head is still the one that this deletion took
+    )  # above the grave is the floor, and yet the head is the one that this deletion took
     assert (driver.load_head("t"), driver.tail("t")) == (None, 1)
 
 

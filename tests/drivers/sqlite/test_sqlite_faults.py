@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from milepost.checkpoint import Abandoned, Batch, Capability, Head, Status, Swap
-from milepost.errors import Closed, Corrupt, HeadMoved, StorageError, StorageUnavailable
-from milepost_sqlite import CannotOpen, DiskFull, SQLiteCheckpointer
+from milepost.errors import Closed, Corrupt, HeadMoved, StorageError, StorageUnavailable, TooLarge
+from milepost_sqlite import CannotOpen, DiskFull, SQLiteCheckpointer, _layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,21 @@ def connection(driver: SQLiteCheckpointer) -> sqlite3.Connection:
     made = driver._client._sessions.get().connection
     assert made is not None
     return made
+
+
+def test_the_largest_batch_fits_into_a_row_and_a_larger_one_is_refused(driver: SQLiteCheckpointer) -> None:
+    driver.open()
+    limit = 100_000
+    made = connection(driver)
+    assert made.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) - driver.max_batch_bytes == _layout.ROW_BYTES
+    made.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
+    driver.max_batch_bytes = limit - _layout.ROW_BYTES
+    size = driver.max_batch_bytes - len(batch("a", 0).encode())
+    longest = "é" * 256
+    driver.append(longest, 0, batch("a", size))
+    with pytest.raises(TooLarge):
+        driver.append(longest, 1, batch("b", size + 1))
+    assert [found.id for _, found in driver.read(longest)] == ["a"]
 
 
 def test_a_lock_held_by_another_is_unavailability(driver: SQLiteCheckpointer, path: Path) -> None:

@@ -57,7 +57,7 @@ class Deleting:
 
     @clause("C52", "deleting", why="what a person asked to be erased was still shown by a listing")
     def test_c52_a_deleted_thread_leaves_no_readable_trace(self, place: Place) -> None:
-        """Nothing of a deleted thread can be read, by any call and any driver: no batch, no head, nothing listed."""
+        """Nothing of a deleted thread can be read, by any call and any driver, also where two delete it at once."""
         driver, thread, workflow = place.driver, place.thread(), f"w-{place.token}"
         fill(driver, thread, 3)
         assert driver.swap_head(swap(thread, workflow=workflow))

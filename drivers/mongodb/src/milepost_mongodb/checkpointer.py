@@ -253,9 +253,7 @@ class MongoDBCheckpointer(Checkpointer):
         """Turn the head into a tombstone, unless somebody has taken the thread since, to start or to delete it."""
         asked = {"_id": thread, "version": version}
         update = _layout.bury_head(grave + 1)
-        if version is None or not self._client.use(
-            lambda on: on.heads.update_one(asked, update).matched_count
-        ):
+        if not self._client.use(lambda on: on.heads.update_one(asked, update).matched_count):
             self._upsert("heads", {"_id": thread}, {"$max": {"floor": grave + 1}})
         self._floors.learn(thread, grave + 1)
 

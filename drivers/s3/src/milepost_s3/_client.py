@@ -135,13 +135,13 @@ class Client:
                     **condition,
                 )
             except client.exceptions.ClientError as error:
-                if _condition_failed(error, condition):
-                    if _was_sent_again(error):
-                        raise StorageUnavailable(
-                            f"whether an object was written to {self.place} is unknown: its first sending got no answer"
-                        ) from error
-                    return None
-                raise
+                if not _condition_failed(error, condition):
+                    raise
+                if _was_sent_again(error):
+                    raise StorageUnavailable(
+                        f"whether {key} was written to {self.place} is unknown: boto3 sent it more than once"
+                    ) from error
+                return None
             return str(answer.get("ETag", ""))
 
     def _encryption(self) -> dict[str, str]:

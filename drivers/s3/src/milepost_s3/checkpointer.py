@@ -243,7 +243,7 @@ class S3Checkpointer(Checkpointer):
         def buried(entry: Entry) -> Entry | None:
             if grave is None:
                 return None
-            if version is not None and entry.version == version:  # nobody has taken it since
+            if entry.version == version:  # nobody has taken it since
                 return Entry(floor=max(entry.floor, grave + 1))
             return None if entry.floor > grave else replace(entry, floor=grave + 1)
 

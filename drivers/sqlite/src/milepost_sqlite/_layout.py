@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 COMPONENT: Final = "checkpointer"
 """The name under which the version table keeps this schema's version: several may share one file."""
 
+LARGEST_ROW: Final = 1_000_000_000
+"""What SQLite takes in a row, unless it was built to take less; in bytes."""
+ROW_BYTES: Final = 4096
+"""More than a row of a batch has beside its data: the thread's id, the position, SQLite's own."""
+
 APPEND: Final = """
     INSERT INTO milepost_batches (thread, position, data)
     SELECT new.thread, new.position, new.data

@@ -49,6 +49,7 @@ class SQLiteCheckpointer(Checkpointer):
     DRIVER_API = 1
     options = SQLiteOptions
     capabilities = _IN_MEMORY | {Capability.DURABLE, Capability.MULTI_PROCESS}
+    max_batch_bytes: int | None = _layout.LARGEST_ROW - _layout.ROW_BYTES
 
     def __init__(
         self,
