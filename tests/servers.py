@@ -95,9 +95,10 @@ class Server:
             self._process = None
 
     def freeze(self) -> None:
-        """Stop the process where it is, until :meth:`thaw`."""
+        """Stop the process where it is, until :meth:`thaw`; all its threads stand still when this returns."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Let it go on."""
