@@ -86,10 +86,11 @@ def tests(session: nox.Session) -> None:
         return
     session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
     two = ("-n", "2", "--dist", "worksteal")
+    three = ("-n", "3", "--dist", "worksteal")  # for what waits much, for servers and dying processes
     # What tries everything in turn is sampled on the servers here, and whole in `thorough`.
     sqlite = {"MILEPOST_TEST_BACKENDS": "sqlite"}
-    session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *two, env=sqlite)
-    session.run("pytest", "-q", "-m", "wire", *WIRE, *two)
+    session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *three, env=sqlite)
+    session.run("pytest", "-q", "-m", "wire", *WIRE, *three)
     session.run("pytest", "-q", "-m", "search", *two, env=IN_PROCESS)
     report = Path(session.create_tmp()).resolve() / "coverage.json"
     measured = (
