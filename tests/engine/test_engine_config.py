@@ -55,7 +55,7 @@ def echo(value):
 def where(workflow=echo):
     """Run a workflow and return the checkpointer that has it on record; None if none is used."""
     engine = milepost._engine.current_engine()
-    checkpointer = engine.checkpointer_for(workflow, workflow._checkpointer)
+    checkpointer = engine.checkpointer_for(workflow, workflow._options.checkpointer)
     workflow.invoke("x", thread_id="where")
     if checkpointer is not None:
         assert checkpointer.load_head("where").status is Status.DONE

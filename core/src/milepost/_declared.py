@@ -1,0 +1,165 @@
+"""What a decorator says of a workflow, and where its calls run: engine, backend, thread.  (layer 13)"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from milepost import _inject
+from milepost._engine import current_engine
+from milepost._run import Final, Plan
+from milepost._struct import Struct, replace
+from milepost._task import step_of
+from milepost.checkpoint import check_thread_id
+from milepost.errors import InvalidDefinition, MissingThreadId
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Callable, Mapping
+
+    from milepost._engine import Engine
+    from milepost._inject import RunnableConfig
+    from milepost.checkpoint import Checkpointer
+    from milepost.store import Store
+
+I = TypeVar("I")  # noqa: E741 - the input
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Options(Struct):
+    """What a decorator says beside the function."""
+
+    checkpointer: str | Checkpointer | None = None
+    store: str | Store | None = None
+
+
+class Place(Struct):
+    """Where a call of a workflow runs: on which engine, backend and thread."""
+
+    engine: Engine
+    checkpointer: Checkpointer | None
+    thread: str | None
+    config: Mapping[str, Any]
+
+
+class Declared(Generic[I, R]):
+    """A workflow as its decorator and its function declare it."""
+
+    def __init__(self, function: Callable[..., R], options: Options) -> None:
+        self.func = function
+        self._options = options
+        self._step = step_of(function, name=None, kind="entrypoint")
+        _check_parameters(self._step.where, self._step.signature, self._step.injected)
+        self._step, self._save = _split_final(self._step)
+        input_name = next(iter(self._step.signature.parameters))
+        self._accepts = self._step.hints.get(input_name, Any)
+        self._step = replace(
+            self._step, injected={name: p for name, p in self._step.injected.items() if name != input_name}
+        )
+        self._nested = replace(self._step, function=_without_final(function))
+        functools.update_wrapper(cast(Any, self), function, updated=())
+        self.__name__ = self._step.name
+
+    @property
+    def name(self) -> str:
+        """The workflow's name; the key of its result in ``updates``."""
+        return self._step.name
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+    def _plan(self, place: Place) -> Plan:
+        return Plan(
+            step=self._step,
+            save=self._save,
+            accepts=self._accepts,
+            config=place.config,
+            store=place.engine.store_for(self, self._options.store),
+            pool=place.engine.pool,
+            clock=place.engine.clock,
+            engine=place.engine,
+            patience=place.engine.pause_wait,
+            replay_always=place.engine.replay_always,
+        )
+
+    def _place(self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None) -> Place:
+        engine = current_engine()
+        checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
+        merged, thread = with_thread(config, thread_id)
+        if checkpointer is None:
+            thread = None
+        elif thread is None:
+            raise MissingThreadId(
+                f'workflow {self.name!r} has a checkpointer, so each call names its thread: pass thread_id="…" or '
+                f'config={{"configurable": {{"thread_id": "…"}}}}'
+            )
+        else:
+            thread = check_thread_id(thread)
+        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged)
+
+
+def with_thread(
+    config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
+) -> tuple[Mapping[str, Any], Any]:
+    """Return the config with the thread id in it, and the thread id."""
+    merged: dict[str, Any] = dict(config or {})
+    configurable = dict(merged.get("configurable") or {})
+    if thread_id is not None:
+        configurable["thread_id"] = thread_id
+    if configurable:
+        merged["configurable"] = configurable
+    return merged, configurable.get("thread_id")
+
+
+# -- decorating ------------------------------------------------------------------------------------------------------
+
+
+def _check_parameters(where: str, signature: inspect.Signature, injected: Mapping[str, Any]) -> None:
+    parameters = list(signature.parameters.values())
+    first = parameters[0] if parameters else None
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        raise InvalidDefinition(
+            f"{where} must take one positional argument, the input: def {where.rpartition('.')[2]}(input): …; use "
+            f"a dict for several values"
+        )
+    for parameter in parameters[1:]:
+        if parameter.name in injected or parameter.default is not parameter.empty:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        raise InvalidDefinition(
+            f"{where}: nothing fills parameter {parameter.name!r}. A workflow takes one input; beside it only "
+            f"{', '.join(_inject.NAMES)} are filled in"
+        )
+
+
+def _split_final(step: Any) -> tuple[Any, Any]:
+    """Return the step with its plain return type, and the declared type of what is saved."""
+    declared = step.returns
+    if _is_final(declared):
+        return replace(step, returns=Any), Any
+    if _is_final(typing.get_origin(declared)):
+        given = typing.get_args(declared)
+        if len(given) != 2:  # noqa: PLR2004 - the value's type and the saved one's
+            raise InvalidDefinition(
+                f"{step.where}: entrypoint.final[…] takes two types, of the value and of what is saved: write "
+                f"entrypoint.final[ValueType, SavedType]"
+            )
+        value, save = given
+        return replace(step, returns=value), save
+    return step, declared
+
+
+def _is_final(declared: Any) -> bool:
+    return isinstance(declared, type) and issubclass(declared, Final)
+
+
+def _without_final(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def unwrapped(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        return value.value if isinstance(value, Final) else value
+
+    return unwrapped
