@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from milepost.trace import Session, TaskState
 
+_REPLAYS: Final = 12  # of a row that are drawn
 DEPTH: Final = 24
 """Calls nested deeper are counted in the row they are in."""
 
@@ -24,7 +25,7 @@ class Bar(Struct):
 
     ``kind``: ``work``; ``failed``, an attempt that failed; ``cancelled``; ``retry``, waiting for the next attempt;
     ``wait``, waiting for an answer, or asleep; ``gap``, nobody worked on the run; ``span``, begun here and executed
-    again later.
+    again later; ``replay``, a moment: a session began, which was given the outcome from the record.
     """
 
     kind: str
@@ -116,7 +117,8 @@ def rows(
         if call is None:
             row = _caller(spot, inner, live=status == "running", horizon=horizon)
         else:
-            row = _row(call, inner, max(0, bounds[spot] - (call.session or 0)), status, horizon)
+            own = bounds[spot] if call.session is None else call.session
+            row = _row(call, inner, works[own + 1 : bounds[spot] + 1], status, horizon)
         found = replace(row, hidden=hidden.pop(spot, 0))
         children.setdefault(spot[:-1], []).append(found)
     return tuple(reversed(children.get((), [])))
@@ -174,7 +176,9 @@ def _caller(spot: Place, inner: tuple[Row, ...], *, live: bool, horizon: float) 
     return _spanning(Row(id=id_, name=f"call {id_}", kind="task", status=state, children=inner), horizon)
 
 
-def _row(call: TaskState, inner: tuple[Row, ...], replays: int, status: str, horizon: float) -> Row:
+def _row(
+    call: TaskState, inner: tuple[Row, ...], later: Sequence[Work], status: str, horizon: float
+) -> Row:
     row = Row(
         id=call.id,
         name=call.name if call.asks is None else call.asks,
@@ -183,7 +187,7 @@ def _row(call: TaskState, inner: tuple[Row, ...], replays: int, status: str, hor
         attempts=max(call.attempts, len(call.tries) + 1),
         error=call.error,
         cached=call.cached,
-        replays=replays if call.session is not None else 0,
+        replays=len(later),
         children=inner,
     )
     bars = _asked(call, horizon) if call.kind == "question" else _attempts(call, horizon)
@@ -193,7 +197,8 @@ def _row(call: TaskState, inner: tuple[Row, ...], replays: int, status: str, hor
     first = min((child.began for child in inner if child.began is not None), default=began)
     if first < began:
         bars = (Bar(kind="span", began=first, ended=began), *bars)
-    return replace(row, began=min(first, began), ended=max(bar.ended for bar in bars), bars=bars)
+    again = tuple(Bar(kind="replay", began=work.began, ended=work.began) for work in later[-_REPLAYS:])
+    return replace(row, began=min(first, began), ended=max(bar.ended for bar in bars), bars=(*bars, *again))
 
 
 def _live(call: str, run: str) -> str:

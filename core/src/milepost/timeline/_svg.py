@@ -39,22 +39,24 @@ _STYLE: Final = """
 .mp .rule{stroke:#d0d7de}.mp .cut{fill:#f3f4f6}.mp .edge{stroke:#8c959f;stroke-dasharray:2 3;fill:none}
 .mp .work{fill:#0b65a8}.mp .body{fill:#424a53}.mp .failed{fill:#fff;stroke:#a63c00}.mp .hatch{stroke:#a63c00;stroke-width:2}
 .mp .wait{fill:#fbe7c0;stroke:#a87400}.mp .retry{stroke:#a87400;stroke-width:2;stroke-dasharray:1 4;stroke-linecap:round}
-.mp .span{stroke:#57606a}.mp .gap{stroke:#8c959f;stroke-dasharray:3 3}.mp .cancelled{fill:none;stroke:#57606a}
+.mp .span{stroke:#57606a}.mp .gap{stroke:#8c959f;stroke-dasharray:3 3}.mp .cancelled,.mp .replay{fill:none;stroke:#57606a}
 @media (prefers-color-scheme:dark){.mp .page{fill:#0d1117}.mp text{fill:#e6edf3}
 .mp .said,.mp .tick,.mp .fact,.mp .time,.mp .dim,.mp .sign-done,.mp .sign-answered{fill:#9aa4af}
 .mp .bad,.mp .sign-failed{fill:#ff9d66}.mp .sign-interrupted{fill:#e8bf5a}.mp .rule{stroke:#30363d}.mp .cut{fill:#161b22}
 .mp .work{fill:#58a6ff}.mp .body{fill:#9aa4af}.mp .failed{fill:#0d1117;stroke:#ff9d66}.mp .hatch{stroke:#ff9d66}
-.mp .wait{fill:#3a2d0c;stroke:#e8bf5a}.mp .retry{stroke:#e8bf5a}.mp .span,.mp .cancelled{stroke:#9aa4af}}
+.mp .wait{fill:#3a2d0c;stroke:#e8bf5a}.mp .retry{stroke:#e8bf5a}.mp .span,.mp .cancelled,.mp .replay{stroke:#9aa4af}}
 """.replace("\n", "")
 
 _LEGEND: Final = {
     "work": "work",
+    "body": "makes calls",
     "failed": "failed attempt",
     "retry": "waiting for the next attempt",
     "wait": "waiting for an answer",
     "span": "begun, then executed again",
     "gap": "nobody at work",
     "cancelled": "cancelled",
+    "replay": "answered from the record",
 }
 
 
@@ -87,9 +89,13 @@ class _Canvas:
     def bar(self, kind: str, left: float, right: float, middle: float) -> None:
         """Draw a bar by its kind, each with a form of its own."""
         top, wide = middle - _BAR / 2, max(right - left, 1.5)
-        if kind in ("span", "gap", "retry"):
+        if kind == "replay":
+            self.parts.append(
+                f'<path class="replay" d="M{_n(left + 4)} {_n(middle - 4)}l4 4-4 4-4-4z"/>'  # a diamond
+            )
+        elif kind in ("span", "gap", "retry"):
             self.line(left, middle, left + wide, middle, kind)
-        elif kind == "work" or kind == "body":
+        elif kind in ("work", "body"):
             self.box(left, top, (wide, _BAR), kind)
         else:
             self.box(left + 0.5, top + 0.5, (max(wide - 1, 0.5), _BAR - 1), kind)
@@ -165,7 +171,7 @@ def _axis(canvas: _Canvas, scale: Axis, rows: float) -> None:
     for began, _, left, right in scale.pieces:
         said = clock(began, before)
         if _LEFT + left >= free and len(said) * _CHAR <= right - left:
-            canvas.text(_LEFT + left, base - 9, said, "tick")
+            canvas.text(_LEFT + left + (4 if left else 0), base - 9, said, "tick")
             free, before = _LEFT + left + len(said) * _CHAR, began
     canvas.line(_PAD, base, WIDTH - _PAD, base, "rule")
     canvas.y = base + 4
@@ -228,8 +234,8 @@ def _told(row: Row) -> str:
 
 
 def _legend(canvas: _Canvas, drawn: list[Line]) -> None:
-    used = {bar.kind for line in drawn for bar in line.row.bars}
-    if not used - {"work"}:
+    used = {_kind(line.row, bar) for line in drawn for bar in line.row.bars}
+    if not used - {"work", "body"}:
         return
     canvas.y += 20
     x = float(_PAD)

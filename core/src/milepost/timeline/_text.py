@@ -25,6 +25,7 @@ _BREAK: Final = 3
 _STRETCH: Final = 4
 
 _MARKS: Final = {
+    "replay": "↺",
     "span": "─",
     "gap": " ",
     "wait": "░",
@@ -42,8 +43,9 @@ _LEGEND: Final = {
     "wait": "waiting for an answer",
     "span": "begun, then executed again",
     "cancelled": "cancelled",
+    "replay": "answered from the record",
 }
-_COLOURS: Final = {"work": "34", "failed": "31", "wait": "33", "retry": "33", "gap": "2", "span": "2"}
+_COLOURS: Final = {"work": "34", "failed": "31", "wait": "33", "retry": "33", "gap": "2", "span": "2", "replay": "2"}
 _STATUS: Final = {"done": "32", "answered": "32", "failed": "31", "interrupted": "33", "running": "34"}
 
 
