@@ -48,7 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what only some need when it is asked for: concurrent.futures and logging cost a quarter of the whole import."""
+    """Load what only some need when it is asked for: concurrent.futures and logging cost a quarter of the import."""
     if name in ("TaskFuture", "as_completed"):
         from milepost import _future
 

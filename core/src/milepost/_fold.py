@@ -89,9 +89,7 @@ class RunState:
     def work(self, record: Claimed | Resumed | Retried, position: int) -> None:
         """Begin a session."""
         self.status = Status.RUNNING
-        self.sessions.append(
-            Session(how=record.kind, began=record.at, owner=record.owner, position=position)
-        )
+        self.sessions.append(Session(how=record.kind, began=record.at, owner=record.owner, position=position))
 
     def rest(self, status: Status, at: str) -> None:
         """End the session, with what the run is now."""

@@ -418,7 +418,7 @@ class Execution:
             self._taken.holding.release()
 
     def _unfinished(self) -> dict[str, str]:
-        """Return the calls of the body that still run, with their names; their outcomes are recorded after the pause."""
+        """Return the calls of the body that still run, and their names; what becomes of them is recorded later."""
         frame = self._root
         children = {} if frame is None else frame.children
         running = {path: future._name for path, future in children.items() if future.is_begun()}  # noqa: SLF001

@@ -32,7 +32,7 @@ class StateSnapshot(Struct):
 
     ``tasks`` are the calls that have an outcome and the questions that wait for an answer. Beside them ``answered``
     holds the questions that were answered, ``unfinished`` the calls that had begun at the last rest and have no outcome
-    (status ``running``, or ``interrupted`` where a question within them waits), ``sessions`` who worked on the run when.
+    (status ``running``, or ``interrupted`` where a question within them waits), ``sessions`` who worked on it when.
     """
 
     values: Any
@@ -68,7 +68,7 @@ class StateSnapshot(Struct):
 
     def _repr_html_(self) -> str:
         """Return the picture and a table, for notebooks."""
-        return self.timeline()._repr_html_()  # noqa: SLF001 - the notebook's protocol
+        return self.timeline()._repr_html_()
 
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
@@ -76,8 +76,7 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
     starts = _starts(run)
     found = [_task(outcome, _session(starts, position)) for outcome, position in run.outcomes.values()]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
-    for id_ in run.pending:
-        found.append(_question(run, run.questions[id_], "interrupted", (by_id[id_],)))
+    found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
     return _ordered(found)
 
 
@@ -110,9 +109,7 @@ def sessions(run: RunState) -> tuple[Session, ...]:
     for outcome, position in run.outcomes.values():
         number = _session(starts, position)
         seen[number] = max(seen[number], outcome.ended)
-    return tuple(
-        replace(session, seen=last) for session, last in zip(run.sessions, seen, strict=True)
-    )
+    return tuple(replace(session, seen=last) for session, last in zip(run.sessions, seen, strict=True))
 
 
 def _starts(run: RunState) -> list[int]:
@@ -142,9 +139,7 @@ def _task(outcome: Outcome, session: int) -> TaskState:
     )
 
 
-def _question(
-    run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]
-) -> TaskState:
+def _question(run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]) -> TaskState:
     return TaskState(
         id=question.call,
         name="interrupt",

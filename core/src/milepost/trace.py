@@ -1,4 +1,4 @@
-"""What is known of a run's calls and of the sessions that worked on it: plain facts, for snapshots and pictures.  (layer 3)"""
+"""What is known of a run's calls and of the sessions that worked on it, for those who look.  (layer 4)"""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Try(Struct):
 class TaskState(Struct):
     """A call of the run that has an outcome, or asks a question.
 
-    ``id`` is the call's place (``"0"``, ``"1.2"``), ``kind`` one of ``task``, ``workflow``, ``question``, ``status`` one
-    of ``done``, ``failed``, ``cancelled``, ``interrupted``. Times are ISO 8601 in UTC. ``error`` is
+    ``id`` is the call's place (``"0"``, ``"1.2"``), ``kind`` one of ``task``, ``workflow``, ``question``, ``status``
+    one of ``done``, ``failed``, ``cancelled``, ``interrupted``. Times are ISO 8601 in UTC. ``error`` is
     ``"ValueError: text"``. ``attempts`` counts all attempts, ``tries`` tells those before the last. ``cached`` says
     that the result was taken from the cache.
 

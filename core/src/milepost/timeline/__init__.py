@@ -33,7 +33,7 @@ class Timeline(Struct):
     gaps: tuple[Gap, ...] = ()
 
     @classmethod
-    def of(  # noqa: PLR0913 - the facts of a snapshot
+    def of(
         cls,
         *,
         workflow: str,
@@ -53,9 +53,7 @@ class Timeline(Struct):
             if call.session is not None and 0 <= call.session < len(counts):
                 counts[call.session] += 1
         again = _rows.replayed(calls, len(sessions))
-        works = _rows.works(
-            sessions, tuple(zip(counts, again, strict=True)), status=status, horizon=horizon
-        )
+        works = _rows.works(sessions, tuple(zip(counts, again, strict=True)), status=status, horizon=horizon)
         gaps = _rows.gaps(works, status=status, horizon=horizon)
         inner = _rows.rows(calls, works, status=status, horizon=horizon)
         body = Row(id="", name=workflow, kind="workflow", status=status, error=error, children=inner)

@@ -114,11 +114,14 @@ def _laid_out(began: float, ended: float, cuts: list[tuple[float, float, str]], 
     starts = [began, *(cut[1] for cut in cuts)]
     ends = [*(cut[0] for cut in cuts), ended]
     shown = sum(end - start for start, end in zip(starts, ends, strict=True))
-    spare = max(0.0, measure.width - measure.gap * len(cuts) - measure.least * len(starts))
+    least = [measure.least] * len(starts)
+    if cuts and starts[-1] == ended:
+        least[-1] = 0.0  # nothing comes after the last break
+    spare = max(0.0, measure.width - measure.gap * len(cuts) - sum(least))
     pieces, breaks, left = [], [], 0.0
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        share = (end - start) / shown if shown > 0 else 1 / len(starts)
-        right = measure.width if number == len(cuts) else left + measure.least + spare * share
+        share = (end - start) / shown if shown > 0 else least[number] / sum(least)
+        right = measure.width if number == len(cuts) else left + least[number] + spare * share
         pieces.append((start, end, left, right))
         if number < len(cuts):
             from_, to, why = cuts[number]

@@ -1,4 +1,4 @@
-"""Many rows become few: equal calls of one caller are counted, and what is too much is left out and said.  (timeline: layer 3)"""
+"""Many rows become few: equal calls of one caller are counted, what is too much is left out.  (timeline: layer 3)"""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from html import escape
+from typing import TYPE_CHECKING, Final
 
 from milepost.timeline import _words
 from milepost.timeline._folding import lines

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _ROWS: Final = 60
 _LABEL: Final = 48  # columns of a name
 _ERROR: Final = 72
-_PLAIN: Final = frozenset(" .,:!?+=*/'()_-…×✓✗–▸“”")
+_PLAIN: Final = frozenset(" .,:!?+=*/'()_-…×✓✗–▸“”")  # noqa: RUF001 - signs of ours
 
 _CLASSES: Final = (
     "classDef done fill:#dbeafe,stroke:#0b65a8,color:#1f2328",
@@ -57,7 +57,7 @@ class _Chart:
 
 
 def mermaid(root: Row) -> str:
-    """Write a run: begin, the calls in the order of their times, the end; at most sixty calls, so that Mermaid draws them."""
+    """Write a run: begin, its calls in the order of their times, end; at most sixty calls, which Mermaid can draw."""
     chart = _Chart()
     root = tree(root, _ROWS)
     start = chart.node(("([", "])"), _label(_words.label(root)), "other", 1)
@@ -152,6 +152,4 @@ def _label(name: str, *lines: str) -> str:
 
 def _escaped(said: str) -> str:
     """Return text in which everything but letters, digits and a few signs is written by its number."""
-    return "".join(
-        char if char in _PLAIN or char.isalnum() else f"#{ord(char)};" for char in said
-    )
+    return "".join(char if char in _PLAIN or char.isalnum() else f"#{ord(char)};" for char in said)

@@ -23,19 +23,21 @@ def instant(text: str | None) -> float | None:
 
 def duration(seconds: float) -> str:
     """Return a span in at most two units: ``12 ms``, ``1.2 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    if seconds < 0.0005:  # noqa: PLR2004 - less than what is shown of a millisecond
-        return "0 s" if seconds <= 0 else "<1 ms"
-    if seconds < 0.9995:  # noqa: PLR2004 - what does not round to a second
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 9.95:  # noqa: PLR2004 - one digit after the point
-        return f"{seconds:.1f} s"
     if round(seconds) < _MINUTE:
-        return f"{round(seconds)} s"
+        return _short(seconds)
     if round(seconds) < _HOUR:
         return _two(round(seconds), _MINUTE, "min", "s")
     if round(seconds / _MINUTE) < _DAY // _MINUTE:
         return _two(round(seconds / _MINUTE), _HOUR // _MINUTE, "h", "min")
     return _two(round(seconds / _HOUR), _DAY // _HOUR, "d", "h")
+
+
+def _short(seconds: float) -> str:
+    if seconds < 0.0005:  # noqa: PLR2004 - less than what is shown of a millisecond
+        return "0 s" if seconds <= 0 else "<1 ms"
+    if seconds < 0.9995:  # noqa: PLR2004 - what does not round to a second
+        return f"{round(seconds * 1000)} ms"
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{round(seconds)} s"  # noqa: PLR2004 - to two digits
 
 
 def _two(parts: int, size: int, unit: str, smaller: str) -> str:

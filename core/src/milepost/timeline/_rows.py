@@ -91,7 +91,7 @@ _WHY: Final = {
     "interrupted": "waiting for an answer",
     "failed": "failed, not yet tried again",
     "sleeping": "asleep",
-    None: "cut off, nobody at work",
+    None: "nobody at work",
 }
 
 
@@ -113,10 +113,10 @@ def rows(
             hidden[spot[:-1]] = hidden.get(spot[:-1], 0) + hidden.pop(spot, 0) + 1
             continue
         inner = tuple(reversed(children.pop(spot, [])))
-        call = known.get(spot)
-        if call is None:
+        if spot not in known:
             row = _caller(spot, inner, live=status == "running", horizon=horizon)
         else:
+            call = known[spot]
             own = bounds[spot] if call.session is None else call.session
             row = _row(call, inner, works[own + 1 : bounds[spot] + 1], status, horizon)
         found = replace(row, hidden=hidden.pop(spot, 0))
@@ -176,9 +176,7 @@ def _caller(spot: Place, inner: tuple[Row, ...], *, live: bool, horizon: float) 
     return _spanning(Row(id=id_, name=f"call {id_}", kind="task", status=state, children=inner), horizon)
 
 
-def _row(
-    call: TaskState, inner: tuple[Row, ...], later: Sequence[Work], status: str, horizon: float
-) -> Row:
+def _row(call: TaskState, inner: tuple[Row, ...], later: Sequence[Work], status: str, horizon: float) -> Row:
     row = Row(
         id=call.id,
         name=call.name if call.asks is None else call.asks,
@@ -256,9 +254,11 @@ def _with_waits(tried: list[Bar]) -> list[Bar]:
 # -- sessions -------------------------------------------------------------------------------------------------------
 
 
-def works(sessions: Sequence[Session], counts: Sequence[tuple[int, int]], *, status: str, horizon: float) -> tuple[Work, ...]:
+def works(
+    sessions: Sequence[Session], counts: Sequence[tuple[int, int]], *, status: str, horizon: float
+) -> tuple[Work, ...]:
     """Return the sessions in seconds; ``counts`` are what each executed and replayed."""
-    found = []
+    found: list[Work] = []
     for number, session in enumerate(sessions):
         began = instant(session.began)
         if began is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
-from milepost._struct import Struct
 from milepost.timeline import _words
 from milepost.timeline._axis import Axis, Break, Measure, axis
 from milepost.timeline._folding import lines, size
 from milepost.timeline._moments import clock, coarse, date, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from milepost.timeline._folding import Line
     from milepost.timeline._rows import Bar, Gap, Row, Work
 
@@ -25,27 +26,52 @@ _LEFT: Final = _PAD + _NAMES + _TIMES + 20  # where bars begin
 _BARS: Final = WIDTH - _PAD - _LEFT
 _STEP: Final = 24  # from row to row
 _BAR: Final = 12
+_LEAST: Final = (2.0, 6.0)  # how wide a bar is at least, and one that is hollow
 _INDENT: Final = 14
 _HEAD: Final = 64
 _AXIS: Final = 38
 _CHAR: Final = 7.3  # the width of a column of the names' typeface at 12 px, with some room
 
-_STYLE: Final = """
-.mp .page{fill:#fff}.mp text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#1f2328}
-.mp .title{font:600 16px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
-.mp .said,.mp .tick,.mp .fact{font:12px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif;fill:#57606a}
-.mp .tick{font-size:11px}.mp .time,.mp .dim{fill:#57606a}
-.mp .bad,.mp .sign-failed{fill:#a63c00}.mp .sign-interrupted{fill:#7a5200}.mp .sign-done,.mp .sign-answered{fill:#57606a}
-.mp .rule{stroke:#d0d7de}.mp .cut{fill:#f3f4f6}.mp .edge{stroke:#8c959f;stroke-dasharray:2 3;fill:none}
-.mp .work{fill:#0b65a8}.mp .body{fill:#424a53}.mp .failed{fill:#fff;stroke:#a63c00}.mp .hatch{stroke:#a63c00;stroke-width:2}
-.mp .wait{fill:#fbe7c0;stroke:#a87400}.mp .retry{stroke:#a87400;stroke-width:2;stroke-dasharray:1 4;stroke-linecap:round}
-.mp .span{stroke:#57606a}.mp .gap{stroke:#8c959f;stroke-dasharray:3 3}.mp .cancelled,.mp .replay{fill:none;stroke:#57606a}
-@media (prefers-color-scheme:dark){.mp .page{fill:#0d1117}.mp text{fill:#e6edf3}
-.mp .said,.mp .tick,.mp .fact,.mp .time,.mp .dim,.mp .sign-done,.mp .sign-answered{fill:#9aa4af}
-.mp .bad,.mp .sign-failed{fill:#ff9d66}.mp .sign-interrupted{fill:#e8bf5a}.mp .rule{stroke:#30363d}.mp .cut{fill:#161b22}
-.mp .work{fill:#58a6ff}.mp .body{fill:#9aa4af}.mp .failed{fill:#0d1117;stroke:#ff9d66}.mp .hatch{stroke:#ff9d66}
-.mp .wait{fill:#3a2d0c;stroke:#e8bf5a}.mp .retry{stroke:#e8bf5a}.mp .span,.mp .cancelled,.mp .replay{stroke:#9aa4af}}
-""".replace("\n", "")
+_SANS: Final = 'system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif'
+_MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace'
+_LIGHT: Final = {
+    ".page": "fill:#fff",
+    "text": f"font:12px {_MONO};fill:#1f2328",
+    ".title": f"font:600 16px {_SANS}",
+    ".said,.tick,.fact": f"font:12px {_SANS};fill:#57606a",
+    ".tick": "font-size:11px",
+    ".time,.dim,.sign-done,.sign-answered": "fill:#57606a",
+    ".bad,.sign-failed": "fill:#a63c00",
+    ".sign-interrupted,.sign-sleeping": "fill:#7a5200",
+    ".rule": "stroke:#d0d7de",
+    ".cut": "fill:#f3f4f6",
+    ".edge": "stroke:#8c959f;stroke-dasharray:2 3;fill:none",
+    ".work": "fill:#0b65a8",
+    ".body": "fill:#424a53",
+    ".failed": "fill:#fff;stroke:#a63c00",
+    ".hatch": "stroke:#a63c00;stroke-width:2",
+    ".wait": "fill:#fbe7c0;stroke:#a87400",
+    ".retry": "stroke:#a87400;stroke-width:2;stroke-dasharray:1 4;stroke-linecap:round",
+    ".span": "stroke:#57606a",
+    ".gap": "stroke:#8c959f;stroke-dasharray:3 3",
+    ".cancelled,.replay": "fill:none;stroke:#57606a",
+}
+_DARK: Final = {
+    ".page": "fill:#0d1117",
+    "text": "fill:#e6edf3",
+    ".said,.tick,.fact,.time,.dim,.sign-done,.sign-answered": "fill:#9aa4af",
+    ".bad,.sign-failed": "fill:#ff9d66",
+    ".sign-interrupted,.sign-sleeping": "fill:#e8bf5a",
+    ".rule": "stroke:#30363d",
+    ".cut": "fill:#161b22",
+    ".work": "fill:#58a6ff",
+    ".body": "fill:#9aa4af",
+    ".failed": "fill:#0d1117;stroke:#ff9d66",
+    ".hatch": "stroke:#ff9d66",
+    ".wait": "fill:#3a2d0c;stroke:#e8bf5a",
+    ".retry": "stroke:#e8bf5a",
+    ".span,.cancelled,.replay": "stroke:#9aa4af",
+}
 
 _LEGEND: Final = {
     "work": "work",
@@ -74,9 +100,7 @@ class _Canvas:
         self.parts.append(f'<text x="{_n(x)}" y="{_n(y)}"{attributes}>{_safe(said)}</text>')
 
     def line(self, x: float, y: float, x2: float, y2: float, style: str) -> None:
-        self.parts.append(
-            f'<line class="{style}" x1="{_n(x)}" y1="{_n(y)}" x2="{_n(x2)}" y2="{_n(y2)}"/>'
-        )
+        self.parts.append(f'<line class="{style}" x1="{_n(x)}" y1="{_n(y)}" x2="{_n(x2)}" y2="{_n(y2)}"/>')
 
     def box(self, x: float, y: float, size: tuple[float, float], style: str, fill: str = "") -> None:
         wide, high = size
@@ -88,7 +112,7 @@ class _Canvas:
 
     def bar(self, kind: str, left: float, right: float, middle: float) -> None:
         """Draw a bar by its kind, each with a form of its own."""
-        top, wide = middle - _BAR / 2, max(right - left, 1.5)
+        top, wide = middle - _BAR / 2, right - left
         if kind == "replay":
             self.parts.append(
                 f'<path class="replay" d="M{_n(left + 4)} {_n(middle - 4)}l4 4-4 4-4-4z"/>'  # a diamond
@@ -119,7 +143,7 @@ def svg(root: Row, works: tuple[Work, ...], gaps: tuple[Gap, ...]) -> str:
 
 def _scale(root: Row, gaps: tuple[Gap, ...]) -> Axis:
     """Lay out time; few breaks are wide enough to say what they are."""
-    for gap, most in ((128.0, 2), (60.0, 4)):
+    for gap, most in ((128.0, 2), (60.0, 4), (44.0, 6)):
         scale = axis(root, gaps, Measure(width=_BARS, least=24, gap=gap))
         if len(scale.breaks) <= most:
             return scale
@@ -132,16 +156,25 @@ def _document(canvas: _Canvas, root: Row, works: tuple[Work, ...], gaps: tuple[G
     drawing = "".join(canvas.parts)
     key = f"mp{crc32(drawing.encode()):08x}"  # ids are of the page that several pictures may stand on
     drawing = drawing.replace("url(#mp-hatch)", f"url(#{key}h)")
-    told = "; ".join(fact.text for fact in _words.story(works, gaps)) or _words.counted(size(root) - 1, "call")
+    told = "; ".join(fact.text for fact in _words.story(works, gaps)) or _words.counted(
+        size(root) - 1, "call"
+    )
     height = _n(canvas.y + _PAD)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="mp" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" role="img" aria-labelledby="{key}t {key}d">'
         f'<title id="{key}t">{_safe(_title(root))}</title><desc id="{key}d">{_safe(told)}</desc>'
-        f"<style>{_STYLE}</style>"
+        f"<style>{_rules(_LIGHT)}@media (prefers-color-scheme:dark){{{_rules(_DARK)}}}</style>"
         f'<defs><pattern id="{key}h" width="5" height="5" patternUnits="userSpaceOnUse" '
         f'patternTransform="rotate(45)"><line class="hatch" x1="1" y1="0" x2="1" y2="5"/></pattern></defs>'
         f'<rect class="page" width="{WIDTH}" height="{height}"/>{drawing}</svg>'
+    )
+
+
+def _rules(style: Mapping[str, str]) -> str:
+    """Return style rules that hold within our drawings only, also where one stands in a page."""
+    return "".join(
+        f"{','.join(f'.mp {name}' for name in names.split(','))}{{{said}}}" for names, said in style.items()
     )
 
 
@@ -184,7 +217,7 @@ def _name_cut(canvas: _Canvas, cut: Break, where: tuple[float, float]) -> None:
     if wide > 100:  # noqa: PLR2004 - room for a sentence
         canvas.text(middle, top + 13, f"⋯ {whole} ⋯", "tick", "middle")
         canvas.text(middle, top + 28, _words.fitted(_words.clean(cut.why), 22), "tick", "middle")
-    elif wide > 50:  # noqa: PLR2004 - room for a number
+    elif wide > 40:  # noqa: PLR2004 - room for a number
         canvas.text(middle, top + 13, short, "tick", "middle")
         canvas.text(middle, top + 28, "⋯", "tick", "middle")
     else:
@@ -205,8 +238,9 @@ def _row(canvas: _Canvas, scale: Axis, line: Line) -> None:
     canvas.text(_PAD + _NAMES + _TIMES, middle + 4, _words.taken(row), "time", "end")
     for bar in row.bars:
         left, right = _LEFT + scale.at(bar.began), _LEFT + scale.at(bar.ended)
-        right = min(max(right, left + 1.5), _LEFT + _BARS)
-        canvas.bar(_kind(row, bar), min(left, right - 1.5), right, middle)
+        least = _LEAST[bar.kind == "cancelled"]
+        right = min(max(right, left + least), _LEFT + _BARS)
+        canvas.bar(_kind(row, bar), min(left, right - least), right, middle)
     canvas.y += _STEP
     if notes:
         most = int((WIDTH - 2 * _PAD - 18 - indent - 12) / _CHAR)

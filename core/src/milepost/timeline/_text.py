@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from milepost._struct import Struct
 from milepost.timeline import _words
 from milepost.timeline._axis import Axis, Measure, axis
 from milepost.timeline._folding import lines
-from milepost.timeline._moments import clock, date, duration
-from milepost._struct import Struct
+from milepost.timeline._moments import clock, date
 
 if TYPE_CHECKING:
     from milepost.timeline._folding import Line
@@ -45,7 +45,15 @@ _LEGEND: Final = {
     "cancelled": "cancelled",
     "replay": "answered from the record",
 }
-_COLOURS: Final = {"work": "34", "failed": "31", "wait": "33", "retry": "33", "gap": "2", "span": "2", "replay": "2"}
+_COLOURS: Final = {
+    "work": "34",
+    "failed": "31",
+    "wait": "33",
+    "retry": "33",
+    "gap": "2",
+    "span": "2",
+    "replay": "2",
+}
 _STATUS: Final = {"done": "32", "answered": "32", "failed": "31", "interrupted": "33", "running": "34"}
 
 
@@ -62,9 +70,7 @@ class Page(Struct):
         return f"\x1b[{code}m{text}\x1b[0m" if self.color and code and text.strip() else text
 
 
-def text(  # noqa: PLR0913 - the parts of a timeline
-    root: Row, works: tuple[Work, ...], gaps: tuple[Gap, ...], *, width: int, color: bool
-) -> str:
+def text(root: Row, works: tuple[Work, ...], gaps: tuple[Gap, ...], *, width: int, color: bool) -> str:
     """Draw a run in lines of at most so many columns."""
     width = max(width, LEAST)
     drawn = lines(root, _ROWS)

@@ -17,15 +17,16 @@ SIGNS: Final = {
     "done": "✓",
     "answered": "✓",
     "failed": "✗",
-    "cancelled": "–",
+    "cancelled": "⊘",
     "interrupted": "?",
     "running": "▸",
     "sleeping": "z",
     "unfinished": "…",
-    "abandoned": "–",
+    "abandoned": "⊘",
 }
 """One character for each status: what is seen without colours."""
 
+_TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _HOW: Final = {
     "started": "started",
     "claimed": "taken over",
@@ -55,7 +56,8 @@ class Fact(Struct):
 def clean(text: str) -> str:
     """Return text on one line that does nothing to a terminal or a document: what cannot be printed is replaced."""
     return "".join(
-        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}" for char in text
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for char in text
     )
 
 
@@ -88,7 +90,7 @@ def label(row: Row) -> str:
     name = clean(row.name) or "(no name)"
     if row.kind == "question" and row.name != "interrupt":
         name = f"“{name}”"
-    return f"{name} ×{row.count:,}" if row.count > 1 and row.kind != "more" else name
+    return f"{name} {_TIMES}{row.count:,}" if row.count > 1 and row.kind != "more" else name
 
 
 def remarks(row: Row) -> list[str]:
@@ -134,7 +136,10 @@ def story(works: Sequence[Work], gaps: Sequence[Gap]) -> list[Fact]:
 def _session(work: Work, *, last: bool) -> str:
     did = [f"ran {counted(work.executed, 'call')} in {duration(work.ended - work.began)}"]
     if work.replayed:
-        did = [f"replayed {counted(work.replayed, 'call')}", f"ran {work.executed:,} in {duration(work.ended - work.began)}"]
+        did = [
+            f"replayed {counted(work.replayed, 'call')}",
+            f"ran {work.executed:,} in {duration(work.ended - work.began)}",
+        ]
     if work.open:
         ending = "still running"
     elif work.ending is None:
