@@ -56,6 +56,7 @@ class RunState:
         "started",
         "status",
         "unfinished",
+        "voided",
         "written",
     )
 
@@ -75,11 +76,12 @@ class RunState:
         self.finished: Finished | None = None
         self.failed: Failed | None = None
         # For those who look, no decision depends on it: who worked when, when questions were first asked and answered,
-        # and the names of calls that had begun at the last rest.
+        # the names of calls that had begun at the last rest, and the failures that were tried again.
         self.sessions = [Session(how="started", began=started.at, owner=started.owner, position=position)]
         self.asked: dict[str, str] = {}
         self.answered: dict[str, str] = {}
         self.unfinished: dict[str, str] = {}
+        self.voided: dict[str, list[Outcome]] = {}
 
     @property
     def id(self) -> str:
@@ -229,7 +231,8 @@ def _retried(state: ThreadState, record: Retried, position: int, _session: str) 
         return "the run did not fail"
     run.loose |= _loosened(run, record.voids)
     for call in record.voids:
-        run.outcomes.pop(call, None)
+        if call in run.outcomes:
+            run.voided.setdefault(call, []).append(run.outcomes.pop(call)[0])
     run.observed = {key: seen for key, seen in run.observed.items() if _still_binds(run, seen)}
     run.work(record, position)
     run.failed = None

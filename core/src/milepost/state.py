@@ -74,7 +74,7 @@ class StateSnapshot(Struct):
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
     """Return the calls of a run, in the order of their places."""
     starts = _starts(run)
-    found = [_task(outcome, _session(starts, position)) for outcome, position in run.outcomes.values()]
+    found = [_task(run, outcome, _session(starts, position)) for outcome, position in run.outcomes.values()]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
     found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
     return _ordered(found)
@@ -124,7 +124,7 @@ def _ordered(found: Iterable[TaskState]) -> tuple[TaskState, ...]:
     return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
 
 
-def _task(outcome: Outcome, session: int) -> TaskState:
+def _task(run: RunState, outcome: Outcome, session: int) -> TaskState:
     status = "done" if outcome.result is not None else "cancelled" if outcome.cancelled else "failed"
     return TaskState(
         id=outcome.call,
@@ -133,10 +133,24 @@ def _task(outcome: Outcome, session: int) -> TaskState:
         attempts=outcome.attempts,
         began=outcome.began,
         ended=outcome.ended,
-        error=None if outcome.error is None else f"{outcome.error.type}: {outcome.error.message}",
+        error=_error(outcome),
         kind="workflow" if outcome.workflow else "task",
+        tries=_tries(run, outcome),
         session=session,
     )
+
+
+def _tries(run: RunState, outcome: Outcome) -> tuple[Try, ...]:
+    """Return the failures of a call that ended the run before it was tried again."""
+    voided = [before for before in run.voided.get(outcome.call, ()) if before.name == outcome.name]
+    return tuple(
+        Try(number=number, began=before.began, ended=before.ended, error=_error(before))
+        for number, before in enumerate(voided, start=1)
+    )
+
+
+def _error(outcome: Outcome) -> str | None:
+    return None if outcome.error is None else f"{outcome.error.type}: {outcome.error.message}"
 
 
 def _question(run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]) -> TaskState:

@@ -89,7 +89,7 @@ class Work(Struct):
 
 _WHY: Final = {
     "interrupted": "waiting for an answer",
-    "failed": "failed, not yet tried again",
+    "failed": "until it was tried again",
     "sleeping": "asleep",
     None: "nobody at work",
 }

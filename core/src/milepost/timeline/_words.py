@@ -134,12 +134,10 @@ def story(works: Sequence[Work], gaps: Sequence[Gap]) -> list[Fact]:
 
 
 def _session(work: Work, *, last: bool) -> str:
-    did = [f"ran {counted(work.executed, 'call')} in {duration(work.ended - work.began)}"]
-    if work.replayed:
-        did = [
-            f"replayed {counted(work.replayed, 'call')}",
-            f"ran {work.executed:,} in {duration(work.ended - work.began)}",
-        ]
+    lasted = duration(work.ended - work.began)
+    ran = f"{work.executed:,}" if work.replayed else counted(work.executed, "call")
+    did = [f"replayed {counted(work.replayed, 'call')}"] if work.replayed else []
+    did.append(f"ran {ran} in {lasted}" if work.executed else f"worked {lasted}")
     if work.open:
         ending = "still running"
     elif work.ending is None:
