@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 import threading
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -33,12 +32,8 @@ def timed(checkpointer, clock):
 
 
 def drawn(workflow, clock, **how: Any) -> str:
+    """Return the drawing of the thread, as it is written in a test between triple quotes."""
     return "\n" + workflow.get_state(thread_id="t").timeline(now=clock.now()).text(**how) + "\n"
-
-
-def block(text: str) -> str:
-    """Return a drawing as it is written in a test; lines keep what is before their bars only."""
-    return textwrap.dedent(text)
 
 
 class Crash(BaseException):
@@ -103,21 +98,23 @@ def test_a_run_is_drawn_across_its_pause(timed, clock):
     story = make_story(clock)
     story.invoke(["cats", "dogs"], thread_id="t")
     clock.advance(2 * 3600)
-    assert drawn(story, clock) == """
+    assert (
+        drawn(story, clock)
+        == """
 story: interrupted, took 2 h, 4.0 s of it at work
 
-                                          00:00:00                            ⋯
-? story                              2 h… ███████████████████████████████████░⋯░
-✓   fetch                           2.0 s ██████████████████                  ┊
-✓   fetch                           2.0 s ██████████████████                  ┊
-✓   measure                         1.0 s                   ████████          ┊
-✓     count                        500 ms                   ████              ┊
-✓     count                        500 ms                       ████          ┊
-✗   parse                          250 ms                           ▒▒        ┊
+                                      00:00:00                                ⋯
+? story                          2 h… ███████████████████████████████████████░⋯░
+✓   fetch                       2.0 s ████████████████████                    ┊
+✓   fetch                       2.0 s ████████████████████                    ┊
+✓   measure                     1.0 s                     █████████           ┊
+✓     count                    500 ms                     ████                ┊
+✓     count                    500 ms                         █████           ┊
+✗   parse                      250 ms                              ▒▒▒        ┊
       └ ValueError: invalid literal for int() with base 10: 'cats'
-?   review                           2 h…                                ─────⋯─
-✓     count                        500 ms                                ████ ┊
-?     “Publish cats and dogs…        2 h…                                    ░⋯░
+?   review                       2 h…                                   ──────⋯─
+✓     count                    500 ms                                   █████ ┊
+?     “Publish cats and dogs?”   2 h…                                        ░⋯░
 
 █ work   ▒ a failed attempt   ░ waiting for an answer
 ─ begun, then executed again
@@ -125,24 +122,27 @@ story: interrupted, took 2 h, 4.0 s of it at work
 2026-01-01 00:00:00  started: ran 7 calls in 4.0 s, paused to ask
                      ⋯ 2 h waiting for an answer so far ⋯
 """
+    )
     clock.advance(74 * 3600)
     assert story.invoke(Command(resume=True), thread_id="t") == "cats and dogs"
-    assert drawn(story, clock) == """
+    assert (
+        drawn(story, clock)
+        == """
 story: done, took 3 d 4 h, 7.2 s of it at work
 
-                                          00:00:00           ⋯ 4 Jan 04:00
-✓ story                           3 d 4 h ███████████████████⋯░░████████████████
-✓   fetch                           2.0 s █████████          ┊  ↺
-✓   fetch                           2.0 s █████████          ┊  ↺
-✓   measure                         1.0 s          █████     ┊  ↺
-✓     count                        500 ms          ███       ┊
-✓     count                        500 ms             ██     ┊
-✗   parse                          250 ms               ▒    ┊  ↺
+                                       00:00:00             ⋯ 4 Jan 04:00
+✓ story                        3 d 4 h █████████████████████⋯░░█████████████████
+✓   fetch                        2.0 s ██████████           ┊  ↺
+✓   fetch                        2.0 s ██████████           ┊  ↺
+✓   measure                      1.0 s           █████      ┊  ↺
+✓     count                     500 ms           ███        ┊
+✓     count                     500 ms              ██      ┊
+✗   parse                       250 ms                ▒▒    ┊  ↺
       └ ValueError: invalid literal for int() with base 10: 'cats'
-✓   review                        3 d 4 h                  ──⋯───█
-✓     count                        500 ms                  ██┊  ↺
-✓     “Publish cats and dogs…     3 d 4 h                    ⋯░░
-✓   publish                         3.0 s                    ┊   ███████████████
+✓   review                     3 d 4 h                   ───⋯───█
+✓     count                     500 ms                   ███┊  ↺
+✓     “Publish cats and dogs?” 3 d 4 h                      ⋯░░
+✓   publish                      3.0 s                      ┊   ████████████████
 
 █ work   ▒ a failed attempt   ░ waiting for an answer
 ─ begun, then executed again   ↺ answered from the record
@@ -151,6 +151,7 @@ story: done, took 3 d 4 h, 7.2 s of it at work
                      ⋯ 3 d 4 h waiting for an answer ⋯
 2026-01-04 04:00:04  resumed: replayed 5 calls, ran 2 in 3.2 s, finished
 """
+    )
 
 
 def test_a_run_is_drawn_across_a_crash(timed, clock):
@@ -161,7 +162,9 @@ def test_a_run_is_drawn_across_a_crash(timed, clock):
         story.invoke(Command(resume=True), thread_id="t")
     clock.advance(300)
     assert story.invoke(None, thread_id="t") == "cats and dogs"
-    assert drawn(story, clock) == """
+    assert (
+        drawn(story, clock)
+        == """
 story: done, took 5 min 12 s, 7.5 s of it at work
 
                                           00:00:00             ⋯ 00:05:08
@@ -175,7 +178,7 @@ story: done, took 5 min 12 s, 7.5 s of it at work
       └ ValueError: invalid literal for int() with base 10: 'cats'
 ✓   review                          1.8 s               ───────⋯  ↺
 ✓     count                        500 ms               ██    ↺┊
-✓     “Publish cats and dogs…       1.0 s                 ░░░░ ┊
+✓     “Publish cats and dogs?”      1.0 s                 ░░░░ ┊
 ✓   publish                         3.0 s                      ┊   █████████████
 
 █ work   ▒ a failed attempt   ░ waiting for an answer
@@ -187,6 +190,7 @@ story: done, took 5 min 12 s, 7.5 s of it at work
                      ⋯ 5 min 3 s nobody at work ⋯
 2026-01-01 00:05:08  taken over: replayed 5 calls, ran 1 in 3.2 s, finished
 """
+    )
 
 
 def test_a_run_whose_process_was_killed_is_drawn_with_the_gap(tmp_path, clock):
@@ -227,15 +231,17 @@ def test_a_run_whose_process_was_killed_is_drawn_with_the_gap(tmp_path, clock):
     with engine:
         assert flow.get_state(thread_id="t").timeline(now=clock.now()).sessions[0].open
         assert flow.invoke(None, thread_id="t") == [0, 1, 2, 3]
-        assert drawn(flow, clock) == """
+        assert (
+            drawn(flow, clock)
+            == """
 flow: done, took 45 s, 4.0 s of it at work
 
-                     00:00:00                     ⋯ 00:00:43
-✓ flow          45 s ████████████████████████████ ┊ ████████████████████████████
-✓   work       1.0 s ██████████████               ┊ ↺
-✓   work       1.0 s               ██████████████ ┊ ↺
-✓   work       1.0 s                              ┊ ██████████████
-✓   work       1.0 s                              ┊               ██████████████
+               00:00:00                        ⋯ 00:00:43
+✓ flow    45 s ███████████████████████████████ ┊ ███████████████████████████████
+✓   work 1.0 s ████████████████                ┊ ↺
+✓   work 1.0 s                 ███████████████ ┊ ↺
+✓   work 1.0 s                                 ┊ ████████████████
+✓   work 1.0 s                                 ┊                 ███████████████
 
 █ work   ↺ answered from the record
 
@@ -243,6 +249,7 @@ flow: done, took 45 s, 4.0 s of it at work
                      ⋯ 41 s nobody at work ⋯
 2026-01-01 00:00:43  taken over: replayed 2 calls, ran 2 in 2.0 s, finished
 """
+        )
     engine.close()
 
 
@@ -263,25 +270,30 @@ def test_a_failed_run_that_is_tried_again_shows_both_sessions(timed, clock):
     with pytest.raises(ConnectionError):
         trip.invoke("Ithaca", thread_id="t")
     clock.advance(60)
-    assert drawn(trip, clock) == """
+    assert (
+        drawn(trip, clock)
+        == """
 trip: failed, took 2.0 s
 
-                     00:00:00
-✗ trip         2.0 s ███████████████████████████████████████████████████████████
+               00:00:00
+✗ trip   2.0 s █████████████████████████████████████████████████████████████████
     └ ConnectionError: no wind on the way to Ithaca
-✗   sail       2.0 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+✗   sail 2.0 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
       └ ConnectionError: no wind on the way to Ithaca
 
 █ work   ▒ a failed attempt
 """
+    )
     weather.clear()
     trip.invoke(None, thread_id="t")
-    assert drawn(trip, clock, width=72) == """
+    assert (
+        drawn(trip, clock, width=72)
+        == """
 trip: done, took 1 min 4 s, 4.0 s of it at work
 
-                     00:00:00                 ⋯ 00:01:02
-✓ trip     1 min 4 s ████████████████████████ ┊ ████████████████████████
-✓   sail   1 min 4 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·⋯·████████████████████████
+                   00:00:00                  ⋯ 00:01:02
+✓ trip   1 min 4 s █████████████████████████ ┊ █████████████████████████
+✓   sail 1 min 4 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·⋯·█████████████████████████
       └ 2 attempts
 
 █ work   ▒ a failed attempt   · waiting for the next attempt
@@ -290,6 +302,7 @@ trip: done, took 1 min 4 s, 4.0 s of it at work
                      ⋯ 1 min until it was tried again ⋯
 2026-01-01 00:01:02  tried again: ran 1 call in 2.0 s, finished
 """
+    )
 
 
 def test_many_equal_calls_are_drawn_as_one_row(timed, clock):
@@ -303,13 +316,16 @@ def test_many_equal_calls_are_drawn_as_one_row(timed, clock):
         return sum(step(number).result() for number in range(given))
 
     flow.invoke(80, thread_id="t")
-    assert drawn(flow, clock) == """
+    assert (
+        drawn(flow, clock)
+        == """
 flow: done, took 10 s
 
-                         00:00:00
-✓ flow              10 s ███████████████████████████████████████████████████████
-✓   step ×80        10 s ███████████████████████████████████████████████████████
-"""
+                  00:00:00
+✓ flow       10 s ██████████████████████████████████████████████████████████████
+✓   step ×80 10 s ██████████████████████████████████████████████████████████████
+"""  # noqa: RUF001 - the sign that is drawn
+    )
     assert len(list(flow.get_state(thread_id="t").timeline(now=clock.now()).rows())) == 81
 
 
@@ -412,10 +428,12 @@ def test_every_form_of_a_real_run_can_be_taken(timed, clock):
     timeline = snapshot.timeline(now=clock.now())
     assert isinstance(timeline, Timeline)
     assert milepost.Timeline is Timeline
-    assert ElementTree.fromstring(timeline.svg()).tag == "{http://www.w3.org/2000/svg}svg"
+    assert ET.fromstring(timeline.svg()).tag == "{http://www.w3.org/2000/svg}svg"
     assert str(timeline) == timeline.text(80)
     assert "<svg" in snapshot._repr_html_()
-    assert timeline.mermaid() == """\
+    assert (
+        timeline.mermaid()
+        == """\
 flowchart TD
   n1(["story"])
   n2["fetch<br/>✓ done 2.0 s"]
@@ -448,11 +466,12 @@ flowchart TD
   class n1 other
   class n10,n8,n11 waits
 """
+    )
 
 
 def test_a_thread_that_nobody_has_started_can_be_drawn_too(timed, clock):
     flow = make_story(clock)
     timeline = flow.get_state(thread_id="nobody").timeline()
     assert str(timeline).splitlines()[0] == "(no name): never started, nothing on record"
-    ElementTree.fromstring(timeline.svg())
+    ET.fromstring(timeline.svg())
     assert timeline.mermaid().startswith("flowchart TD\n")

@@ -29,7 +29,9 @@ def duration(seconds: float) -> str:
         return _two(round(seconds), _MINUTE, "min", "s")
     if round(seconds / _MINUTE) < _DAY // _MINUTE:
         return _two(round(seconds / _MINUTE), _HOUR // _MINUTE, "h", "min")
-    return _two(round(seconds / _HOUR), _DAY // _HOUR, "d", "h")
+    if round(seconds / _DAY) < 100:  # noqa: PLR2004 - hours matter no more
+        return _two(round(seconds / _HOUR), _DAY // _HOUR, "d", "h")
+    return f"{round(seconds / _DAY)} d"
 
 
 def _short(seconds: float) -> str:

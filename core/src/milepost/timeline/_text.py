@@ -19,7 +19,6 @@ LEAST: Final = 40
 
 _ROWS: Final = 60
 _FACTS: Final = 30
-_TIME: Final = 11  # columns of "23 h 59 min"
 _WHEN: Final = 21  # columns of a date, and two spaces
 _BREAK: Final = 3
 _STRETCH: Final = 4
@@ -62,6 +61,7 @@ class Page(Struct):
 
     width: int
     names: int
+    times: int
     bars: int
     color: bool
 
@@ -75,8 +75,9 @@ def text(root: Row, works: tuple[Work, ...], gaps: tuple[Gap, ...], *, width: in
     width = max(width, LEAST)
     drawn = lines(root, _ROWS)
     names = max(2 * line.depth + _words.width(_words.label(line.row)) for line in drawn)
-    names = min(names, max(12, (width - _TIME) * 2 // 5))
-    page = Page(width=width, names=names, bars=width - names - _TIME - 4, color=color)
+    times = max(_words.width(_words.taken(line.row)) for line in drawn)
+    names = min(names, max(12, (width - times) * 2 // 5))
+    page = Page(width=width, names=names, times=times, bars=width - names - times - 4, color=color)
     scale = axis(root, gaps, Measure(width=page.bars, least=_STRETCH, gap=_BREAK))
     found = [page.paint(_words.fitted(_words.title(root, gaps), width), "1"), "", _times(page, scale)]
     for line in drawn:
@@ -126,7 +127,7 @@ def _row(page: Page, scale: Axis, line: Line) -> list[str]:
     room = page.names - len(indent)
     name = _words.fitted(_words.label(row), room)
     padded = f"{indent}{name}{' ' * (room - _words.width(name))}"
-    found = [f"{sign} {padded} {_words.taken(row):>{_TIME}} {_bars(page, scale, row)}"]
+    found = [f"{sign} {padded} {_words.taken(row):>{page.times}} {_bars(page, scale, row)}"]
     notes = _words.remarks(row)
     if row.error is not None:
         notes.insert(0, _words.clean(row.error))
