@@ -189,7 +189,7 @@ def test_what_runs_now_ends_now():
     timeline = picture(running, sessions=[session(0, None)], status="running", end=10)
     assert bars(timeline, "") == [("work", 0, 10)]
     assert bars(timeline, "0") == [("work", 3, 10)]
-    assert "still running" not in timeline.text()  # one session needs no story
+    assert "started: worked 10 s, still running" in timeline.text()
     assert "10 s…" in timeline.text()
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from milepost.timeline._rows import Row
 
 _ROWS: Final = 50
-_HEADER: Final = ("call", "name", "status", "attempts", "began (UTC)", "took", "error")
+_HEADER: Final = ("call", "name", "status", "attempts", "began", "took", "error")
 
 
 def html(drawing: str, root: Row) -> str:

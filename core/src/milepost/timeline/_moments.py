@@ -54,8 +54,8 @@ def coarse(seconds: float) -> str:
 
 
 def date(seconds: float) -> str:
-    """Return day and time in UTC."""
-    return _utc(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    """Return day and time in UTC, as ``2026-03-02 09:00:00Z``."""
+    return _utc(seconds).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def clock(seconds: float, before: float | None = None) -> str:

@@ -29,7 +29,8 @@ _BAR: Final = 12
 _LEAST: Final = (2.0, 6.0)  # how wide a bar is at least, and one that is hollow
 _INDENT: Final = 14
 _HEAD: Final = 64
-_AXIS: Final = 38
+_AXIS: Final = 38  # the height of the times above the bars, and of the names of breaks above them
+_TICKS: Final = 20
 _CHAR: Final = 7.3  # the width of a column of the names' typeface at 12 px, with some room
 
 _SANS: Final = 'system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif'
@@ -190,7 +191,7 @@ def _head(canvas: _Canvas, root: Row, gaps: tuple[Gap, ...]) -> None:
 
 def _axis(canvas: _Canvas, scale: Axis, rows: float) -> None:
     """Draw the times above the bars, and what was cut out as a band through all rows."""
-    top, base = canvas.y, canvas.y + _AXIS
+    top, base = canvas.y, canvas.y + (_AXIS if scale.breaks else _TICKS)
     bottom = base + rows * _STEP + 4
     for cut in scale.breaks:
         left, wide = _LEFT + cut.left, cut.right - cut.left
@@ -295,7 +296,7 @@ def _story(canvas: _Canvas, works: tuple[Work, ...], gaps: tuple[Gap, ...]) -> N
         canvas.y += 20
         if fact.at is not None:
             canvas.text(_PAD, canvas.y, date(fact.at), "time")
-        canvas.text(_PAD + 164, canvas.y, _words.fitted(fact.text, 100), "fact")
+        canvas.text(_PAD + 172, canvas.y, _words.fitted(fact.text, 100), "fact")
 
 
 def _n(number: float) -> str:

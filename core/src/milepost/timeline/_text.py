@@ -19,7 +19,7 @@ LEAST: Final = 40
 
 _ROWS: Final = 60
 _FACTS: Final = 30
-_WHEN: Final = 21  # columns of a date, and two spaces
+_WHEN: Final = 22  # columns of a date, and two spaces
 _BREAK: Final = 3
 _STRETCH: Final = 4
 

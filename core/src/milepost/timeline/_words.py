@@ -118,9 +118,7 @@ def counted(number: int, what: str) -> str:
 
 
 def story(works: Sequence[Work], gaps: Sequence[Gap]) -> list[Fact]:
-    """Return who worked when and what came between, in order; nothing where one session did it all."""
-    if len(works) <= 1 and not gaps:
-        return []
+    """Return who worked when and what came between, in order."""
     after = {gap.after: gap for gap in gaps}
     found = []
     for number, work in enumerate(works):
