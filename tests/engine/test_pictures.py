@@ -98,10 +98,60 @@ def test_a_run_is_drawn_across_its_pause(timed, clock):
     story = make_story(clock)
     story.invoke(["cats", "dogs"], thread_id="t")
     clock.advance(2 * 3600)
-    assert drawn(story, clock) == """TODO1"""
+    assert (
+        drawn(story, clock)
+        == """
+story: interrupted, took 2 h, 4.0 s of it at work
+
+                                      00:00:00                                ⋯
+? story                          2 h… ███████████████████████████████████████░⋯░
+✓   fetch                       2.0 s ████████████████████                    ┊
+✓   fetch                       2.0 s ████████████████████                    ┊
+✓   measure                     1.0 s                     █████████           ┊
+✓     count                    500 ms                     ████                ┊
+✓     count                    500 ms                         █████           ┊
+✗   parse                      250 ms                              ▒▒▒        ┊
+      └ ValueError: invalid literal for int() with base 10: 'cats'
+?   review                       2 h…                                   ──────⋯─
+✓     count                    500 ms                                   █████ ┊
+?     “Publish cats and dogs?”   2 h…                                        ░⋯░
+
+█ work   ▒ a failed attempt   ░ waiting for an answer
+─ begun, then executed again
+
+2026-01-01 00:00:00Z  started: ran 7 calls in 4.0 s, paused to ask
+                      ⋯ 2 h waiting for an answer so far ⋯
+"""
+    )
     clock.advance(74 * 3600)
     assert story.invoke(Command(resume=True), thread_id="t") == "cats and dogs"
-    assert drawn(story, clock) == """TODO2"""
+    assert (
+        drawn(story, clock)
+        == """
+story: done, took 3 d 4 h, 7.2 s of it at work
+
+                                       00:00:00             ⋯ 4 Jan 04:00
+✓ story                        3 d 4 h █████████████████████⋯░░█████████████████
+✓   fetch                        2.0 s ██████████           ┊  ↺
+✓   fetch                        2.0 s ██████████           ┊  ↺
+✓   measure                      1.0 s           █████      ┊  ↺
+✓     count                     500 ms           ███        ┊
+✓     count                     500 ms              ██      ┊
+✗   parse                       250 ms                ▒▒    ┊  ↺
+      └ ValueError: invalid literal for int() with base 10: 'cats'
+✓   review                     3 d 4 h                   ───⋯───█
+✓     count                     500 ms                   ███┊  ↺
+✓     “Publish cats and dogs?” 3 d 4 h                      ⋯░░
+✓   publish                      3.0 s                      ┊   ████████████████
+
+█ work   ▒ a failed attempt   ░ waiting for an answer
+─ begun, then executed again   ↺ answered from the record
+
+2026-01-01 00:00:00Z  started: ran 7 calls in 4.0 s, paused to ask
+                      ⋯ 3 d 4 h waiting for an answer ⋯
+2026-01-04 04:00:04Z  resumed: replayed 5 calls, ran 2 in 3.2 s, finished
+"""
+    )
 
 
 def test_a_run_is_drawn_across_a_crash(timed, clock):
@@ -112,7 +162,35 @@ def test_a_run_is_drawn_across_a_crash(timed, clock):
         story.invoke(Command(resume=True), thread_id="t")
     clock.advance(300)
     assert story.invoke(None, thread_id="t") == "cats and dogs"
-    assert drawn(story, clock) == """TODO3"""
+    assert (
+        drawn(story, clock)
+        == """
+story: done, took 5 min 12 s, 7.5 s of it at work
+
+                                          00:00:00             ⋯ 00:05:08
+✓ story                        5 min 12 s ████████████████░░░░█┊  ██████████████
+✓   fetch                           2.0 s ████████            ↺┊  ↺
+✓   fetch                           2.0 s ████████            ↺┊  ↺
+✓   measure                         1.0 s         ████        ↺┊  ↺
+✓     count                        500 ms         ██           ┊
+✓     count                        500 ms           ██         ┊
+✗   parse                          250 ms             ▒       ↺┊  ↺
+      └ ValueError: invalid literal for int() with base 10: 'cats'
+✓   review                          1.8 s               ───────⋯  ↺
+✓     count                        500 ms               ██    ↺┊
+✓     “Publish cats and dogs?”      1.0 s                 ░░░░ ┊
+✓   publish                         3.0 s                      ┊   █████████████
+
+█ work   ▒ a failed attempt   ░ waiting for an answer
+─ begun, then executed again   ↺ answered from the record
+
+2026-01-01 00:00:00Z  started: ran 7 calls in 4.0 s, paused to ask
+                      ⋯ 1.0 s waiting for an answer ⋯
+2026-01-01 00:00:05Z  resumed: replayed 5 calls, ran 1 in 250 ms, cut off
+                      ⋯ 5 min 3 s nobody at work ⋯
+2026-01-01 00:05:08Z  taken over: replayed 5 calls, ran 1 in 3.2 s, finished
+"""
+    )
 
 
 def test_a_run_whose_process_was_killed_is_drawn_with_the_gap(tmp_path, clock):
@@ -153,7 +231,25 @@ def test_a_run_whose_process_was_killed_is_drawn_with_the_gap(tmp_path, clock):
     with engine:
         assert flow.get_state(thread_id="t").timeline(now=clock.now()).sessions[0].open
         assert flow.invoke(None, thread_id="t") == [0, 1, 2, 3]
-        assert drawn(flow, clock) == """TODO4"""
+        assert (
+            drawn(flow, clock)
+            == """
+flow: done, took 45 s, 4.0 s of it at work
+
+               00:00:00                        ⋯ 00:00:43
+✓ flow    45 s ███████████████████████████████ ┊ ███████████████████████████████
+✓   work 1.0 s ████████████████                ┊ ↺
+✓   work 1.0 s                 ███████████████ ┊ ↺
+✓   work 1.0 s                                 ┊ ████████████████
+✓   work 1.0 s                                 ┊                 ███████████████
+
+█ work   ↺ answered from the record
+
+2026-01-01 00:00:00Z  started: ran 2 calls in 2.0 s, cut off
+                      ⋯ 41 s nobody at work ⋯
+2026-01-01 00:00:43Z  taken over: replayed 2 calls, ran 2 in 2.0 s, finished
+"""
+        )
     engine.close()
 
 
@@ -174,10 +270,41 @@ def test_a_failed_run_that_is_tried_again_shows_both_sessions(timed, clock):
     with pytest.raises(ConnectionError):
         trip.invoke("Ithaca", thread_id="t")
     clock.advance(60)
-    assert drawn(trip, clock) == """TODO5"""
+    assert (
+        drawn(trip, clock)
+        == """
+trip: failed, took 2.0 s
+
+               00:00:00
+✗ trip   2.0 s █████████████████████████████████████████████████████████████████
+    └ ConnectionError: no wind on the way to Ithaca
+✗   sail 2.0 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒
+      └ ConnectionError: no wind on the way to Ithaca
+
+█ work   ▒ a failed attempt
+
+2026-01-01 00:00:00Z  started: ran 1 call in 2.0 s, failed
+"""
+    )
     weather.clear()
     trip.invoke(None, thread_id="t")
-    assert drawn(trip, clock, width=72) == """TODO6"""
+    assert (
+        drawn(trip, clock, width=72)
+        == """
+trip: done, took 1 min 4 s, 4.0 s of it at work
+
+                   00:00:00                  ⋯ 00:01:02
+✓ trip   1 min 4 s █████████████████████████ ┊ █████████████████████████
+✓   sail 1 min 4 s ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·⋯·█████████████████████████
+      └ 2 attempts
+
+█ work   ▒ a failed attempt   · waiting for the next attempt
+
+2026-01-01 00:00:00Z  started: worked 2.0 s, failed
+                      ⋯ 1 min until it was tried again ⋯
+2026-01-01 00:01:02Z  tried again: ran 1 call in 2.0 s, finished
+"""
+    )
 
 
 def test_many_equal_calls_are_drawn_as_one_row(timed, clock):
@@ -191,7 +318,18 @@ def test_many_equal_calls_are_drawn_as_one_row(timed, clock):
         return sum(step(number).result() for number in range(given))
 
     flow.invoke(80, thread_id="t")
-    assert drawn(flow, clock) == """TODO7"""
+    assert (
+        drawn(flow, clock)
+        == """
+flow: done, took 10 s
+
+                  00:00:00
+✓ flow       10 s ██████████████████████████████████████████████████████████████
+✓   step ×80 10 s ██████████████████████████████████████████████████████████████
+
+2026-01-01 00:00:00Z  started: ran 80 calls in 10 s, finished
+"""
+    )  # noqa: RUF001 - the sign that is drawn
     assert len(list(flow.get_state(thread_id="t").timeline(now=clock.now()).rows())) == 81
 
 
@@ -297,7 +435,42 @@ def test_every_form_of_a_real_run_can_be_taken(timed, clock):
     assert ET.fromstring(timeline.svg()).tag == "{http://www.w3.org/2000/svg}svg"
     assert str(timeline) == timeline.text(80)
     assert "<svg" in snapshot._repr_html_()
-    assert timeline.mermaid() == """TODO8"""
+    assert (
+        timeline.mermaid()
+        == """\
+flowchart TD
+  n1(["story"])
+  n2["fetch<br/>✓ done 2.0 s"]
+  n3["fetch<br/>✓ done 2.0 s"]
+  subgraph n4["measure<br/>✓ done 1.0 s"]
+    n5["count<br/>✓ done 500 ms"]
+    n6["count<br/>✓ done 500 ms"]
+  end
+  n7["parse<br/>✗ failed 250 ms<br/>ValueError: invalid literal for int() with base 10: 'cats'"]
+  subgraph n8["review<br/>? interrupted 500 ms…"]
+    n9["count<br/>✓ done 500 ms"]
+    n10{"“Publish cats and dogs?”<br/>? waiting 0 s…"}
+  end
+  n11(["interrupted"])
+  n1 --> n2
+  n1 --> n3
+  n5 --> n6
+  n2 --> n4
+  n3 --> n4
+  n4 --> n7
+  n9 --> n10
+  n7 --> n8
+  n8 --> n11
+  classDef done fill:#dbeafe,stroke:#0b65a8,color:#1f2328
+  classDef failed fill:#ffe3d1,stroke:#a63c00,stroke-width:3px,color:#1f2328
+  classDef waits fill:#fbe7c0,stroke:#a87400,stroke-dasharray:5 3,color:#1f2328
+  classDef other fill:#f3f4f6,stroke:#57606a,stroke-dasharray:2 2,color:#1f2328
+  class n2,n3,n5,n6,n4,n9 done
+  class n7 failed
+  class n1 other
+  class n10,n8,n11 waits
+"""
+    )
 
 
 def test_a_thread_that_nobody_has_started_can_be_drawn_too(timed, clock):
