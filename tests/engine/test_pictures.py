@@ -1,4 +1,5 @@
 """Pictures of real runs on a clock that the test moves: side by side, nested, failing, asking, resumed and crashed."""
+# ruff: noqa: RUF001 - drawings are compared with the signs that they hold
 
 from __future__ import annotations
 
@@ -329,7 +330,7 @@ flow: done, took 10 s
 
 2026-01-01 00:00:00Z  started: ran 80 calls in 10 s, finished
 """
-    )  # noqa: RUF001 - the sign that is drawn
+    )
     assert len(list(flow.get_state(thread_id="t").timeline(now=clock.now()).rows())) == 81
 
 
