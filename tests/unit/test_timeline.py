@@ -206,6 +206,13 @@ def test_sessions_that_were_cut_off_end_with_their_last_sign_of_life():
     assert [gap.why for gap in timeline.gaps] == ["nobody at work"]
 
 
+def test_a_run_that_sleeps_is_told_from_one_that_waits_for_an_answer():
+    timeline = picture(call("0"), sessions=[session(0, 2, "sleeping")], status="sleeping", end=3600)
+    assert bars(timeline, "") == [("work", 0, 2), ("sleep", 2, 3600)]
+    assert "59 min 58 s asleep so far" in timeline.text()
+    assert ">asleep<" in timeline.svg()
+
+
 def test_what_was_replayed_is_counted_for_each_session_until_its_caller_is_on_record():
     sessions = [
         session(0, 1, "interrupted"),

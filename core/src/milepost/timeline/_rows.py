@@ -24,7 +24,7 @@ class Bar(Struct):
     """A stretch of a row, in seconds since 1970; ``open`` where it is not over.
 
     ``kind``: ``work``; ``failed``, an attempt that failed; ``cancelled``; ``retry``, waiting for the next attempt;
-    ``wait``, waiting for an answer, or asleep; ``gap``, nobody worked on the run; ``span``, begun here and executed
+    ``wait``, waiting for an answer; ``sleep``, asleep; ``gap``, nobody worked on the run; ``span``, begun here and executed
     again later; ``replay``, a moment: a session began, which was given the outcome from the record.
     """
 
@@ -296,10 +296,9 @@ def gaps(found: Sequence[Work], *, status: str, horizon: float) -> tuple[Gap, ..
 def body(row: Row, found: Sequence[Work], idle: Sequence[Gap]) -> Row:
     """Return the row of the body with its bars: the sessions, and what is between."""
     bars = [Bar(kind="work", began=work.began, ended=work.ended, open=work.open) for work in found]
-    waits = (_WHY["interrupted"], _WHY["sleeping"])
+    kinds = {_WHY["interrupted"]: "wait", _WHY["sleeping"]: "sleep"}
     bars += [
-        Bar(kind="wait" if gap.why in waits else "gap", began=gap.began, ended=gap.ended, open=gap.open)
-        for gap in idle
+        Bar(kind=kinds.get(gap.why, "gap"), began=gap.began, ended=gap.ended, open=gap.open) for gap in idle
     ]
     if not bars:
         return _spanning(row, 0.0)

@@ -53,6 +53,7 @@ _LIGHT: Final = {
     ".hatch": "stroke:#a63c00;stroke-width:2",
     ".wait": "fill:#fbe7c0;stroke:#a87400",
     ".retry": "stroke:#a87400;stroke-width:2;stroke-dasharray:1 4;stroke-linecap:round",
+    ".sleep": "stroke:#a87400;stroke-width:2;stroke-dasharray:8 3",
     ".span": "stroke:#57606a",
     ".gap": "stroke:#8c959f;stroke-dasharray:3 3",
     ".cancelled,.replay": "fill:none;stroke:#57606a",
@@ -70,7 +71,7 @@ _DARK: Final = {
     ".failed": "fill:#0d1117;stroke:#ff9d66",
     ".hatch": "stroke:#ff9d66",
     ".wait": "fill:#3a2d0c;stroke:#e8bf5a",
-    ".retry": "stroke:#e8bf5a",
+    ".retry,.sleep": "stroke:#e8bf5a",
     ".span,.cancelled,.replay": "stroke:#9aa4af",
 }
 
@@ -80,6 +81,7 @@ _LEGEND: Final = {
     "failed": "failed attempt",
     "retry": "waiting for the next attempt",
     "wait": "waiting for an answer",
+    "sleep": "asleep",
     "span": "begun, then executed again",
     "gap": "nobody at work",
     "cancelled": "cancelled",
@@ -118,7 +120,7 @@ class _Canvas:
             self.parts.append(
                 f'<path class="replay" d="M{_n(left + 4)} {_n(middle - 4)}l4 4-4 4-4-4z"/>'  # a diamond
             )
-        elif kind in ("span", "gap", "retry"):
+        elif kind in ("span", "gap", "retry", "sleep"):
             self.line(left, middle, left + wide, middle, kind)
         elif kind in ("work", "body"):
             self.box(left, top, (wide, _BAR), kind)
