@@ -16,6 +16,7 @@ from milepost.store import BaseStore
 
 if TYPE_CHECKING:
     from milepost._future import TaskFuture, as_completed
+    from milepost.timeline import Timeline
 
 __all__ = [
     "BaseStore",
@@ -30,6 +31,7 @@ __all__ = [
     "StreamWriter",
     "Task",
     "TaskFuture",
+    "Timeline",
     "Workflow",
     "as_completed",
     "entrypoint",
@@ -46,9 +48,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the futures when they are asked for: concurrent.futures and logging cost a quarter of the whole import."""
+    """Load what only some need when it is asked for: concurrent.futures and logging cost a quarter of the import."""
     if name in ("TaskFuture", "as_completed"):
         from milepost import _future
 
         return getattr(_future, name)
+    if name == "Timeline":
+        from milepost.timeline import Timeline
+
+        return Timeline
     raise AttributeError(f"module 'milepost' has no attribute {name!r}")

@@ -91,6 +91,9 @@ class Execution(Protocol):
     def wrote(self, path: str) -> bool:
         """Count a custom event of a frame; return whether it is new."""
 
+    def left(self, path: str, name: str) -> None:
+        """Remember a call that began and came to no outcome."""
+
     def ended(self, path: str) -> None:
         """Forget the counts of a frame whose outcome is recorded, and what its calls asked."""
 
@@ -209,6 +212,7 @@ class Call:
         inner, step = self.inner, self.step
         ended = inner.run(lambda: step.invoke(inner, self.args, self.kwargs))
         if ended.signal is not None:
+            self.frame.execution.left(self.future._path, step.name)  # noqa: SLF001
             self.future._settle(error=ended.signal)  # noqa: SLF001
         elif self.frame.execution.journal is None:
             self._resolve(ended.value, ended.error, -1)
@@ -247,6 +251,7 @@ class Call:
             shows=self._made[1],
             began=self.began,
             ended=self.frame.execution.clock.now().isoformat(),
+            workflow=None if self.inner.scope is self.frame.scope else True,
             **what,
         )
 

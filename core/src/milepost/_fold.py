@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from milepost import _ids
+from milepost._struct import replace
 from milepost.checkpoint import (
     Abandoned,
     Batch,
@@ -27,6 +28,7 @@ from milepost.checkpoint import (
     Status,
     Value,
 )
+from milepost.trace import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +41,9 @@ class RunState:
     """The newest run of a thread as its records tell it."""
 
     __slots__ = (
+        "answered",
         "answers",
+        "asked",
         "failed",
         "finished",
         "loose",
@@ -48,8 +52,11 @@ class RunState:
         "pending",
         "position",
         "questions",
+        "sessions",
         "started",
         "status",
+        "unfinished",
+        "voided",
         "written",
     )
 
@@ -68,11 +75,29 @@ class RunState:
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
+        # For those who look, no decision depends on it: who worked when, when questions were first asked and answered,
+        # the names of calls that had begun at the last rest, and the failures that were tried again.
+        self.sessions = [Session(how="started", began=started.at, owner=started.owner, position=position)]
+        self.asked: dict[str, str] = {}
+        self.answered: dict[str, str] = {}
+        self.unfinished: dict[str, str] = {}
+        self.voided: dict[str, list[Outcome]] = {}
 
     @property
     def id(self) -> str:
         """The run's id."""
         return self.started.run
+
+    def work(self, record: Claimed | Resumed | Retried, position: int) -> None:
+        """Begin a session."""
+        self.status = Status.RUNNING
+        self.sessions.append(Session(how=record.kind, began=record.at, owner=record.owner, position=position))
+
+    def rest(self, status: Status, at: str) -> None:
+        """End the session, with what the run is now."""
+        self.status = status
+        if self.sessions[-1].ended is None:
+            self.sessions[-1] = replace(self.sessions[-1], ended=at, ending=status)
 
 
 class ThreadState:
@@ -129,8 +154,10 @@ def _started(state: ThreadState, record: Started, position: int, _session: str) 
     return None
 
 
-def _claimed(state: ThreadState, record: Claimed, _position: int, _session: str) -> str | None:
+def _claimed(state: ThreadState, record: Claimed, position: int, _session: str) -> str | None:
     state.owner = record.owner
+    if state.run is not None and state.run.status is Status.RUNNING:
+        state.run.work(record, position)
     return None
 
 
@@ -154,6 +181,8 @@ def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -
         return "the call has an outcome"
     _give_way(state.run, record.call)
     state.run.outcomes[record.call] = (record, position)
+    if state.run.unfinished:
+        state.run.unfinished.pop(record.call, None)
     return None
 
 
@@ -171,37 +200,41 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
         return reason
     run = state.run
     assert run is not None  # noqa: S101
-    run.status = Status.INTERRUPTED
+    run.rest(Status.INTERRUPTED, record.at)
     run.pending = tuple(question.id for question in record.questions)
     for question in record.questions:
         _give_way(run, question.call)
         run.questions[question.id] = question
+        run.asked.setdefault(question.id, record.at)
     run.written |= record.written
+    run.unfinished = dict(record.unfinished)
     return None
 
 
-def _resumed(state: ThreadState, record: Resumed, _position: int, _session: str) -> str | None:
+def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) -> str | None:
     run = state.run
     if run is None or run.status is not Status.INTERRUPTED:
         return "nothing is asked"
     if not set(record.answers) <= set(run.pending):
         return "it answers what is not asked"
     run.answers |= record.answers
+    run.answered |= dict.fromkeys(record.answers, record.at)
     run.pending = ()
-    run.status = Status.RUNNING
+    run.work(record, position)
     state.owner = record.owner
     return None
 
 
-def _retried(state: ThreadState, record: Retried, _position: int, _session: str) -> str | None:
+def _retried(state: ThreadState, record: Retried, position: int, _session: str) -> str | None:
     run = state.run
     if run is None or run.status is not Status.FAILED:
         return "the run did not fail"
     run.loose |= _loosened(run, record.voids)
     for call in record.voids:
-        run.outcomes.pop(call, None)
+        if call in run.outcomes:
+            run.voided.setdefault(call, []).append(run.outcomes.pop(call)[0])
     run.observed = {key: seen for key, seen in run.observed.items() if _still_binds(run, seen)}
-    run.status = Status.RUNNING
+    run.work(record, position)
     run.failed = None
     state.owner = record.owner
     return None
@@ -234,6 +267,7 @@ def _give_way(run: RunState, call: str) -> None:
         for path in gone:
             run.outcomes.pop(path, None)
         run.questions = {id_: asked for id_, asked in run.questions.items() if asked.call not in gone}
+        run.asked = {id_: at for id_, at in run.asked.items() if id_ in run.questions}
         run.loose -= gone
 
 
@@ -241,7 +275,8 @@ def _finished(state: ThreadState, record: Finished, position: int, session: str)
     if reason := _unfit(state, session, _RUNNING):
         return reason
     assert state.run is not None  # noqa: S101
-    state.run.status = Status.DONE
+    state.run.rest(Status.DONE, record.at)
+    state.run.unfinished = {}
     state.run.finished = record
     state.finished = position
     return None
@@ -251,9 +286,10 @@ def _failed(state: ThreadState, record: Failed, _position: int, session: str) ->
     if reason := _unfit(state, session, _RUNNING):
         return reason
     assert state.run is not None  # noqa: S101
-    state.run.status = Status.FAILED
+    state.run.rest(Status.FAILED, record.at)
     state.run.failed = record
     state.run.written |= record.written
+    state.run.unfinished = dict(record.unfinished)
     return None
 
 
@@ -264,7 +300,7 @@ def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: s
     cut_off = run.status is Status.RUNNING and state.owned_by(session)
     if run.status not in _RESTING and not cut_off:
         return f"the run is {run.status}"
-    run.status = Status.ABANDONED
+    run.rest(Status.ABANDONED, record.at)
     return None
 
 

@@ -27,6 +27,12 @@ def split(path: str) -> tuple[str, int]:
     return parent, int(last)
 
 
+def callers(path: str) -> list[str]:
+    """Return the paths of the calls that a call is within, the outermost first."""
+    parts = path.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
 def is_within(path: str, parent: str, ordinal: int) -> bool:
     """Tell whether a call is the parent's call with this ordinal, a later one, or within one of them."""
     if parent and not path.startswith(f"{parent}."):

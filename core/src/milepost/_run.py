@@ -105,6 +105,7 @@ class Execution:
         self._cause: BaseException | None = None
         self._delivered: list[tuple[BaseException, str]] = []
         self._heard: dict[str, int] = {}
+        self._left: dict[str, str] = {}
         self._root: Frame | None = None
         if taken is not None:
             self.thread_id = taken.state.thread
@@ -179,6 +180,11 @@ class Execution:
         with self._lock:
             count = self._written[path] = self._written.get(path, 0) + 1
             return count > self._shown.get(path, 0)
+
+    def left(self, path: str, name: str) -> None:
+        """Remember a call that began and came to no outcome."""
+        with self._lock:
+            self._left[path] = name
 
     def ended(self, path: str) -> None:
         """Forget the counts of a frame that never runs again, and what its calls asked: nobody waits for that."""
@@ -290,7 +296,7 @@ class Execution:
                 path: max(self._shown.get(path, 0), self._written.get(path, 0))
                 for path in {*self._shown, *self._written}
             }
-            self._written, self._asked, self._delivered, self._heard = {}, {}, [], {}
+            self._written, self._asked, self._delivered, self._heard, self._left = {}, {}, [], {}, {}
             if isinstance(self._signal, Restart):
                 self._signal = None
         self._load(state.run)
@@ -341,8 +347,13 @@ class Execution:
 
     def _pause(self) -> Paused:
         questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
+        running = self._unfinished()
         record = Interrupted(
-            at=self._now(), questions=questions, written=dict(self._written), pending=self._unfinished()
+            at=self._now(),
+            questions=questions,
+            written=dict(self._written),
+            pending=tuple(running),
+            unfinished=self._named(running, questions),
         )
         self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
         interrupts = as_interrupts(questions)
@@ -374,13 +385,15 @@ class Execution:
 
     def _fail(self, error: Exception) -> NoReturn:
         causes = self.sources(error)
+        running = self._unfinished()
         record = Failed(
             at=self._now(),
             error=failure(error, where=f"workflow {self.plan.step.name!r}"),
             caused_by=causes,
             heard_at=self.heard_at(causes),
             written=dict(self._written),
-            pending=self._unfinished(),
+            pending=tuple(running),
+            unfinished=running,
         )
         self._rest(record, Status.FAILED)
         raise error
@@ -404,13 +417,18 @@ class Execution:
         ):  # the session ends with this call, so the thread can be taken all the same
             self._taken.holding.release()
 
-    def _unfinished(self) -> tuple[str, ...]:
-        """Return the calls of the body that still run; what becomes of them is recorded after the pause."""
+    def _unfinished(self) -> dict[str, str]:
+        """Return the calls of the body that still run, and their names; what becomes of them is recorded later."""
         frame = self._root
-        running = (
-            [] if frame is None else [path for path, future in frame.children.items() if future.is_begun()]
-        )
-        return tuple(sorted(running, key=_order))
+        children = {} if frame is None else frame.children
+        running = {path: future._name for path, future in children.items() if future.is_begun()}  # noqa: SLF001
+        return dict(sorted(running.items(), key=lambda item: _order(item[0])))
+
+    def _named(self, running: dict[str, str], questions: tuple[Question, ...]) -> dict[str, str]:
+        """Return what has begun and has no outcome: the calls that still run, and those that ask."""
+        asking = {path for question in questions for path in _ids.callers(question.call)}
+        with self._lock:
+            return {path: name for path, name in self._left.items() if path in asking} | running
 
     def _now(self) -> str:
         return self.clock.now().isoformat()

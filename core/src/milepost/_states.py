@@ -59,6 +59,10 @@ class States(Declared[I, R]):
             interrupts=interrupts,
             error=None if failed is None else f"{failed.error.type}: {failed.error.message}",
             owner=None if head is None else head.owner,
+            workflow=run.started.workflow,
+            answered=state.answered(run),
+            unfinished=state.unfinished(run),
+            sessions=state.sessions(run),
         )
 
 

@@ -201,6 +201,7 @@ class Outcome(Struct):
     cancelled: bool | None = None
     caused_by: tuple[str, ...] = ()
     heard_at: Mapping[str, int] = MappingProxyType({})
+    workflow: bool | None = None  # True where the call was a nested workflow
 
 
 class Observed(Struct):
@@ -222,7 +223,8 @@ class Observed(Struct):
 class Interrupted(Struct):
     """The run pauses with these questions.
 
-    ``written`` counts custom events by frame, ``pending`` names calls that still run.
+    ``written`` counts custom events by frame, ``pending`` names calls that still run. ``unfinished`` has the names of
+    these and of the calls that wait for an answer, for people who look.
     """
 
     kind: ClassVar[str] = "interrupted"
@@ -230,6 +232,7 @@ class Interrupted(Struct):
     questions: tuple[Question, ...] = ()
     written: Mapping[str, int] = MappingProxyType({})
     pending: tuple[str, ...] = ()
+    unfinished: Mapping[str, str] = MappingProxyType({})
 
 
 class Resumed(Struct):
@@ -261,7 +264,10 @@ class Finished(Struct):
 
 
 class Failed(Struct):
-    """An exception left the body; ``caused_by`` and ``heard_at`` are those of an :class:`Outcome`."""
+    """An exception left the body; ``caused_by`` and ``heard_at`` are those of an :class:`Outcome`.
+
+    ``pending`` and ``unfinished`` are those of :class:`Interrupted`.
+    """
 
     kind: ClassVar[str] = "failed"
     at: str
@@ -270,6 +276,7 @@ class Failed(Struct):
     heard_at: Mapping[str, int] = MappingProxyType({})
     written: Mapping[str, int] = MappingProxyType({})
     pending: tuple[str, ...] = ()
+    unfinished: Mapping[str, str] = MappingProxyType({})
 
 
 class Abandoned(Struct):

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
-from milepost._struct import Struct
+from milepost._struct import Struct, replace
+from milepost.trace import Session, TaskState, Try
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from milepost._fold import RunState
-    from milepost.checkpoint import Outcome, Owner, Status
+    from milepost.checkpoint import Outcome, Owner, Question, Status, Value
     from milepost.question import Interrupt
+    from milepost.timeline import Timeline
 
+__all__ = ["Session", "StateSnapshot", "TaskState", "Try"]
 
-class TaskState(Struct):
-    """A call of the run that has an outcome, or asks a question.
-
-    ``id`` is the call's place (``"0"``, ``"1.2"``), ``status`` one of ``done``, ``failed``, ``cancelled``,
-    ``interrupted``. Times are ISO 8601 in UTC. ``error`` is ``"ValueError: text"``.
-    """
-
-    id: str
-    name: str
-    status: str
-    attempts: int = 0
-    began: str | None = None
-    ended: str | None = None
-    error: str | None = None
-    interrupts: tuple[Interrupt, ...] = ()
+_PREVIEW: Final = 120  # characters of a question
 
 
 class StateSnapshot(Struct):
@@ -35,6 +29,10 @@ class StateSnapshot(Struct):
     ``values`` is the last result returned on the thread, None before the first. ``next`` holds the workflow's name
     while the newest run is not over. ``status`` is None for a thread nobody has started. ``config`` addresses the
     newest run. ``error`` is what a failed run failed with. ``owner`` says who works on it now.
+
+    ``tasks`` are the calls that have an outcome and the questions that wait for an answer. Beside them ``answered``
+    holds the questions that were answered, ``unfinished`` the calls that had begun at the last rest and have no outcome
+    (status ``running``, or ``interrupted`` where a question within them waits), ``sessions`` who worked on it when.
     """
 
     values: Any
@@ -46,21 +44,87 @@ class StateSnapshot(Struct):
     interrupts: tuple[Interrupt, ...] = ()
     error: str | None = None
     owner: Owner | None = None
+    workflow: str | None = None
+    answered: tuple[TaskState, ...] = ()
+    unfinished: tuple[TaskState, ...] = ()
+    sessions: tuple[Session, ...] = ()
+
+    def timeline(self, *, now: datetime | None = None) -> Timeline:
+        """Return the picture of the run: what ran, waited and failed, and when.
+
+        Args:
+            now: where bars end that are not over; by default the machine's time.
+        """
+        from milepost.timeline import Timeline
+
+        return Timeline.of(
+            workflow=self.workflow or "",
+            status=self.status or "",
+            calls=(*self.tasks, *self.answered, *self.unfinished),
+            sessions=self.sessions,
+            error=self.error,
+            now=now,
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the picture and a table, for notebooks."""
+        return self.timeline()._repr_html_()
 
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
     """Return the calls of a run, in the order of their places."""
-    found = [_task(outcome) for outcome, _ in run.outcomes.values()]
+    starts = _starts(run)
+    found = [_task(run, outcome, _session(starts, position)) for outcome, position in run.outcomes.values()]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
-    for id_ in run.pending:
-        question = run.questions[id_]
-        found.append(
-            TaskState(id=question.call, name="interrupt", status="interrupted", interrupts=(by_id[id_],))
+    found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
+    return _ordered(found)
+
+
+def answered(run: RunState) -> tuple[TaskState, ...]:
+    """Return the questions of a run that were answered, in the order of their places."""
+    return _ordered(
+        _question(run, question, "answered", ())
+        for id_, question in run.questions.items()
+        if id_ in run.answers
+    )
+
+
+def unfinished(run: RunState) -> tuple[TaskState, ...]:
+    """Return the calls that had begun at the last rest and have no outcome, in the order of their places."""
+    asking = [run.questions[id_].call for id_ in run.pending]
+    return _ordered(
+        TaskState(
+            id=call,
+            name=name,
+            status="interrupted" if any(asks.startswith(f"{call}.") for asks in asking) else "running",
         )
+        for call, name in run.unfinished.items()
+    )
+
+
+def sessions(run: RunState) -> tuple[Session, ...]:
+    """Return who worked on a run when, each with the last time on record from it."""
+    starts = _starts(run)
+    seen = [session.ended or session.began for session in run.sessions]
+    for outcome, position in run.outcomes.values():
+        number = _session(starts, position)
+        seen[number] = max(seen[number], outcome.ended)
+    return tuple(replace(session, seen=last) for session, last in zip(run.sessions, seen, strict=True))
+
+
+def _starts(run: RunState) -> list[int]:
+    return [session.position for session in run.sessions]
+
+
+def _session(starts: list[int], position: int) -> int:
+    return bisect_right(starts, position) - 1
+
+
+def _ordered(found: Iterable[TaskState]) -> tuple[TaskState, ...]:
     return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
 
 
-def _task(outcome: Outcome) -> TaskState:
+def _task(run: RunState, outcome: Outcome, session: int) -> TaskState:
     status = "done" if outcome.result is not None else "cancelled" if outcome.cancelled else "failed"
     return TaskState(
         id=outcome.call,
@@ -69,5 +133,46 @@ def _task(outcome: Outcome) -> TaskState:
         attempts=outcome.attempts,
         began=outcome.began,
         ended=outcome.ended,
-        error=None if outcome.error is None else f"{outcome.error.type}: {outcome.error.message}",
+        error=_error(outcome),
+        kind="workflow" if outcome.workflow else "task",
+        tries=_tries(run, outcome),
+        session=session,
     )
+
+
+def _tries(run: RunState, outcome: Outcome) -> tuple[Try, ...]:
+    """Return the failures of a call that ended the run before it was tried again."""
+    voided = [before for before in run.voided.get(outcome.call, ()) if before.name == outcome.name]
+    return tuple(
+        Try(number=number, began=before.began, ended=before.ended, error=_error(before))
+        for number, before in enumerate(voided, start=1)
+    )
+
+
+def _error(outcome: Outcome) -> str | None:
+    return None if outcome.error is None else f"{outcome.error.type}: {outcome.error.message}"
+
+
+def _question(run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]) -> TaskState:
+    return TaskState(
+        id=question.call,
+        name="interrupt",
+        status=status,
+        began=run.asked.get(question.id),
+        ended=run.answered.get(question.id),
+        interrupts=interrupts,
+        kind="question",
+        answered=run.answered.get(question.id),
+        asks=_preview(question.value),
+    )
+
+
+def _preview(value: Value) -> str:
+    """Return the beginning of a value as text; only that much of it is written out."""
+    import json
+
+    raw = value.raw
+    if isinstance(raw, str):
+        return raw[:_PREVIEW]
+    parts = json.JSONEncoder(ensure_ascii=False).iterencode(raw)
+    return "".join(islice(parts, _PREVIEW))[:_PREVIEW]
