@@ -16,6 +16,8 @@ from milepost.store import BaseStore
 
 if TYPE_CHECKING:
     from milepost._future import TaskFuture, as_completed
+    from milepost._listing import PendingInterrupts, ThreadInfo, list_threads, pending_interrupts
+    from milepost._retention import Pruned, Retention
 
 __all__ = [
     "BaseStore",
@@ -25,11 +27,15 @@ __all__ = [
     "InMemoryStore",
     "Interrupt",
     "MemorySaver",
+    "PendingInterrupts",
+    "Pruned",
+    "Retention",
     "RunnableConfig",
     "StateSnapshot",
     "StreamWriter",
     "Task",
     "TaskFuture",
+    "ThreadInfo",
     "Workflow",
     "as_completed",
     "entrypoint",
@@ -38,17 +44,30 @@ __all__ = [
     "get_store",
     "get_stream_writer",
     "interrupt",
+    "list_threads",
     "open_checkpointer",
     "open_store",
+    "pending_interrupts",
     "set_engine",
     "task",
 ]
 
+_LATER = {
+    "TaskFuture": "milepost._future",
+    "as_completed": "milepost._future",
+    "PendingInterrupts": "milepost._listing",
+    "ThreadInfo": "milepost._listing",
+    "list_threads": "milepost._listing",
+    "pending_interrupts": "milepost._listing",
+    "Pruned": "milepost._retention",
+    "Retention": "milepost._retention",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Load the futures when they are asked for: concurrent.futures and logging cost a quarter of the whole import."""
-    if name in ("TaskFuture", "as_completed"):
-        from milepost import _future
+    """Load what not every program uses when it is asked for: futures and logging cost a quarter of the whole import."""
+    if name in _LATER:
+        from importlib import import_module
 
-        return getattr(_future, name)
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'milepost' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from milepost import _ids
 from milepost.checkpoint import (
     Abandoned,
     Batch,
+    Cancelled,
     Claimed,
     Deleted,
     Failed,
@@ -31,12 +32,13 @@ from milepost.checkpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED, Status.CANCELLED})
-_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED})
+CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED})
+"""What nothing brings back to life; a new run may stand after it as it is."""
+_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELLED})
 
 
 class RunState:
-    """The newest run of a thread as its records tell it."""
+    """A run as its records tell it. ``rested`` is when it last paused, failed, was cancelled or closed."""
 
     __slots__ = (
         "answers",
@@ -48,6 +50,7 @@ class RunState:
         "pending",
         "position",
         "questions",
+        "rested",
         "started",
         "status",
         "written",
@@ -68,6 +71,7 @@ class RunState:
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
+        self.rested: str | None = None
 
     @property
     def id(self) -> str:
@@ -172,6 +176,7 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
     run = state.run
     assert run is not None  # noqa: S101
     run.status = Status.INTERRUPTED
+    run.rested = record.at
     run.pending = tuple(question.id for question in record.questions)
     for question in record.questions:
         _give_way(run, question.call)
@@ -195,8 +200,8 @@ def _resumed(state: ThreadState, record: Resumed, _position: int, _session: str)
 
 def _retried(state: ThreadState, record: Retried, _position: int, _session: str) -> str | None:
     run = state.run
-    if run is None or run.status is not Status.FAILED:
-        return "the run did not fail"
+    if run is None or run.status not in {Status.FAILED, Status.CANCELLED}:
+        return "the run neither failed nor was cancelled"
     run.loose |= _loosened(run, record.voids)
     for call in record.voids:
         run.outcomes.pop(call, None)
@@ -243,8 +248,12 @@ def _finished(state: ThreadState, record: Finished, position: int, session: str)
     assert state.run is not None  # noqa: S101
     state.run.status = Status.DONE
     state.run.finished = record
+    state.run.rested = record.at
     state.finished = position
     return None
+
+
+_STOPPABLE: Final = frozenset({Status.RUNNING, Status.INTERRUPTED, Status.FAILED, Status.SLEEPING})
 
 
 def _failed(state: ThreadState, record: Failed, _position: int, session: str) -> str | None:
@@ -253,7 +262,20 @@ def _failed(state: ThreadState, record: Failed, _position: int, session: str) ->
     assert state.run is not None  # noqa: S101
     state.run.status = Status.FAILED
     state.run.failed = record
+    state.run.rested = record.at
     state.run.written |= record.written
+    return None
+
+
+def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _STOPPABLE):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    run.status = Status.CANCELLED
+    run.rested = record.at
+    run.pending = ()
+    run.written |= record.written
     return None
 
 
@@ -265,6 +287,7 @@ def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: s
     if run.status not in _RESTING and not cut_off:
         return f"the run is {run.status}"
     run.status = Status.ABANDONED
+    run.rested = record.at
     return None
 
 
@@ -285,6 +308,7 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Retried: _retried,
     Finished: _finished,
     Failed: _failed,
+    Cancelled: _cancelled,
     Abandoned: _abandoned,
     Deleted: _deleted,
 }
