@@ -231,27 +231,27 @@ def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
 def _addressee(thread: str, run: RunState, request: Resume) -> str:
     """Return the question that a plain answer is for."""
     if request.bound is None:
-        if len(run.pending) > 1:
+        if len(run.asks) > 1:
             raise AmbiguousAnswer(
-                f"thread {thread!r} asks {len(run.pending)} questions: answer by id, Command(resume={{id: answer}}), "
-                f"with the ids {', '.join(run.pending)}",
+                f"thread {thread!r} asks {len(run.asks)} questions: answer by id, Command(resume={{id: answer}}), "
+                f"with the ids {', '.join(run.asks)}",
                 thread_id=thread,
             )
-        if not run.pending:
+        if not run.asks:
             raise _nothing_to_resume(thread, run)
-        request.bound = run.pending[0]
+        request.bound = run.asks[0]
     return request.bound
 
 
 def _check_pending(thread: str, run: RunState, id_: str) -> None:
-    if id_ in run.pending:
+    if id_ in run.asks:
         return
     if id_ in run.answers:
         raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
-    if not run.pending:
+    if not run.asks:
         raise _nothing_to_resume(thread, run)
     raise UnknownInterrupt(
-        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.pending)}", thread_id=thread
+        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.asks)}", thread_id=thread
     )
 
 
@@ -278,7 +278,7 @@ def _superseded(thread: str, request: Resume) -> NothingToResume:
 def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
     remedy = {
         Status.FAILED: "it failed: continue it with invoke(None)",
-        Status.CANCELLED: "the run was cancelled, and its questions withdrawn: invoke(None) continues it and asks again",
+        Status.CANCELLED: "the run was cancelled, its questions withdrawn: invoke(None) goes on and asks again",
         Status.RUNNING: "it was cut off: continue it with invoke(None)",
     }.get(run.status, f"it is {run.status}: start a new run with an input")
     return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
@@ -449,7 +449,7 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 nonce=_ids.token(),
                 status=state.status or Status.ABANDONED,
                 run=0 if state.run is None else state.run.position,
-                pending=() if state.run is None else state.run.pending,
+                pending=() if state.run is None else state.run.asks,
                 owner=None,
                 lease=None,
             )

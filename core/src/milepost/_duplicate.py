@@ -61,7 +61,7 @@ def duplicate(
     return state
 
 
-def _taken(  # noqa: PLR0913, PLR0917 - what a head is made of
+def _taken(
     checkpointer: Checkpointer, source: str, target: str, owner: Owner, clock: Clock, lease: float
 ) -> Head:
     head = Head(
@@ -125,7 +125,7 @@ def _lay_down(checkpointer: Checkpointer, head: Head, state: ThreadState, clock:
         status=state.status or Status.ABANDONED,
         workflow="" if run is None else run.started.workflow,
         run=0 if run is None else run.position,
-        pending=() if run is None or run.status is not Status.INTERRUPTED else run.pending,
+        pending=() if run is None else run.asks,
         owner=None,
         lease=None,
     )

@@ -78,6 +78,11 @@ class RunState:
         """The run's id."""
         return self.started.run
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The questions that can be answered: those pending, until the run is closed."""
+        return self.pending if self.status is Status.INTERRUPTED else ()
+
 
 class ThreadState:
     """A thread as its journal tells it, up to ``tail``, the first free position.

@@ -1,8 +1,8 @@
 """Which closed runs a thread keeps, and pruning the others while everything goes on.  (layer 9)
 
-Only a prefix of closed runs goes. The newest run stays, and while it is not done, so does what it began from: the next
-run's ``previous`` comes from there. A run that goes back to an older one carries what it saw, so a start that races with
-pruning names nothing that pruning may take.
+Only a prefix of closed runs goes. The newest run stays, and while it is not done, so does what it began from: the
+next run's ``previous`` comes from there. A run that goes back to an older one carries what it saw, so a start that
+races with pruning names nothing that pruning may take.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Retention(Struct):
 
     Raises:
         ValueError: nothing is said, ``keep_last`` is below 1, or ``older_than`` is negative or has no time zone.
+        TypeError: ``older_than`` is of another type.
     """
 
     keep_last: int | None
@@ -102,7 +103,7 @@ def _check_age(age: Any) -> None:
         if age.tzinfo is None:
             raise ValueError("older_than is a datetime without a time zone: give it one, such as UTC")
     elif isinstance(age, bool) or not isinstance(age, int | float | timedelta):
-        raise ValueError(f"older_than is a timedelta, seconds or a datetime; not {age!r}")
+        raise TypeError(f"older_than is a timedelta, seconds or a datetime; not {age!r}")
     elif (age.total_seconds() if isinstance(age, timedelta) else age) < 0:
         raise ValueError(f"older_than is how long ago a run ended, so it is not negative; not {age!r}")
 

@@ -15,7 +15,7 @@ from milepost._run import Execution, Final, Paused, Plan, Returned, pending, ret
 from milepost._step import Scope
 from milepost._struct import replace
 from milepost._upkeep import Upkeep
-from milepost.checkpoint import check_thread_id
+from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
 from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
@@ -179,11 +179,13 @@ class Workflow(Upkeep[I, R]):
 
     def _settled(self, place: Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
         run = settled.run
+        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
+        if run.status is Status.ABANDONED:
+            return Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.finished is None:
             interrupts = pending(run)
             watch.tell(RunInterrupted(namespace=(), interrupts=interrupts))
             return Paused(interrupts=interrupts)
-        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
         return Returned(value=value)
 
