@@ -8,6 +8,7 @@ import pytest
 
 import milepost
 from milepost import Command, ThreadInfo, entrypoint, interrupt, task
+from milepost._struct import replace
 from milepost.checkpoint import Status, Swap
 from milepost.errors import (
     InvalidThreadId,
@@ -16,7 +17,6 @@ from milepost.errors import (
     UnknownThread,
     WrongWorkflow,
 )
-from milepost._struct import replace
 
 
 @task
@@ -72,7 +72,7 @@ def test_threads_are_listed_by_status():
     assert ids(adding.list_threads(status="failed")) == ["failed"]
     assert ids(asking.list_threads(status=["cancelled", "done"])) == ["cancelled"]
     assert ids(milepost.list_threads(status=("failed", "cancelled"))) == ["cancelled", "failed"]
-    with pytest.raises(ValueError, match="'broken'.*interrupted"):
+    with pytest.raises(ValueError, match=r"'broken'.*interrupted"):
         adding.list_threads(status="broken")
 
 
@@ -105,7 +105,10 @@ def test_what_all_threads_ask_is_listed_and_can_be_answered():
     for number, asked in enumerate(found):
         (question,) = asked.interrupts
         assert question.value == {"about": number}
-        assert asked.checkpoint_id == asking.get_state(thread_id=asked.thread_id).config["configurable"]["checkpoint_id"]
+        assert (
+            asked.checkpoint_id
+            == asking.get_state(thread_id=asked.thread_id).config["configurable"]["checkpoint_id"]
+        )
         assert asked.since >= asking.get_state(thread_id=asked.thread_id).created_at
     assert list(milepost.pending_interrupts()) == found
     assert list(adding.pending_interrupts()) == []

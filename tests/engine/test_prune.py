@@ -136,6 +136,20 @@ def test_a_run_under_way_may_be_pruned_around(engine, checkpointer):
     assert len(starts(checkpointer, "t")) == 2
 
 
+def test_many_abandoned_runs_can_go_though_none_has_finished_since(engine, checkpointer):
+    counting.update_state({"configurable": {"thread_id": "t"}}, 1000)
+    for given in range(60):
+        counting.invoke(given, thread_id="t")
+    before = len(list(checkpointer.read("t")))
+    assert counting.get_state(thread_id="t").values == 1000
+    counting.prune(keep_last=1)
+    assert len(list(checkpointer.read("t"))) <= 80 < before
+    assert counting.get_state(thread_id="t").values == 1000
+    assert counting.invoke(Command(resume=1), thread_id="t") == 1000 + 2 * 59 + 1
+    counting.prune(keep_last=1)
+    assert len(starts(checkpointer, "t")) == 1
+
+
 def test_only_these_threads_and_only_this_workflows(engine, checkpointer):
     for thread in ("a", "b", "c"):
         for given in (1, 2):
@@ -171,7 +185,7 @@ def test_runs_go_by_their_age(checkpointer):
 
 def test_what_cannot_be_meant_is_refused(plain_engine):
     for wrong in ({}, {"keep_last": 0}, {"keep_last": -1}, {"older_than": -1}):
-        with pytest.raises(ValueError, match="keep_last|older_than"):
+        with pytest.raises(ValueError, match=r"keep_last|older_than"):
             Retention(**wrong)
     with pytest.raises(ValueError, match="time zone"):
         Retention(older_than=dt.datetime(2026, 1, 1))  # noqa: DTZ001 - that is the fault
@@ -221,6 +235,14 @@ def test_a_retention_counts_abandoned_runs_too(engine, checkpointer):
         keeping.invoke(Command(resume=0), thread_id="t")
         assert len(starts(checkpointer, "t")) <= 4
     assert keeping.get_state(thread_id="t").values == sum(2 * given for given in range(1, 12))
+
+
+def test_a_retention_works_where_no_run_finishes(engine, checkpointer):
+    keeping = entrypoint(retention=Retention(keep_last=2))(counting.func)
+    for given in range(12):
+        keeping.invoke(given, thread_id="t")
+        assert len(starts(checkpointer, "t")) < 4
+    assert keeping.invoke(Command(resume=0), thread_id="t") == 22
 
 
 def test_a_retention_that_fails_does_not_fail_the_run(caplog):

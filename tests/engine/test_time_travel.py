@@ -70,7 +70,9 @@ def test_a_new_input_goes_on_from_what_a_run_left(engine):
     first, second, third = history(adding)
     assert adding.invoke(100, first.config) == 101
     assert adding.get_state(thread_id="t").parent_config == first.config
-    assert adding.invoke(100, thread_id="t", checkpoint_id=second.config["configurable"]["checkpoint_id"]) == 103
+    assert (
+        adding.invoke(100, thread_id="t", checkpoint_id=second.config["configurable"]["checkpoint_id"]) == 103
+    )
     assert adding.invoke(100, third.config) == 106
     assert adding.invoke(1, thread_id="t") == 107
 
@@ -199,7 +201,9 @@ def test_a_streamed_call_goes_back_too(engine):
         adding.invoke(given, thread_id="t")
     first = history(adding)[0]
     assert list(adding.stream(None, first.config)) == [{"work": "1!"}, {"adding": 1}]
-    assert list(adding.stream(5, thread_id="t", checkpoint_id=first.config["configurable"]["checkpoint_id"])) == [
+    assert list(
+        adding.stream(5, thread_id="t", checkpoint_id=first.config["configurable"]["checkpoint_id"])
+    ) == [
         {"work": "5!"},
         {"adding": 6},
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from milepost import _ids, _owner, serde
 from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._lease import Holding
+from milepost._saved import carried, finished_at
 from milepost._struct import Struct, replace
 from milepost.checkpoint import (
     Abandoned,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from milepost.question import Command
 
 _ATTEMPTS: Final = 32
+_FAR: Final = 64
+"""How many positions may lie between a run and what it began from, before a later run carries it along."""
 
 
 class Origin(Struct):
@@ -178,6 +181,8 @@ def begin(
 def _started(state: ThreadState, request: Start, owner: Owner, now: str, source: str | None) -> Started:
     run, origin = state.run, request.origin
     fields: dict[str, Any] = {"previous": last_finished(state)}
+    if state.base is not None:
+        fields = {"previous": state.tail, "base": state.base}
     if origin is not None and (run is None or run.id != origin.run or source == "fork"):
         base = origin.base
         fields = {"previous": None if base is None else state.tail, "base": base, "forked": origin.run}
@@ -343,6 +348,8 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
                 mine = None
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
+            if isinstance(request, Start):
+                _bring_near(taker.checkpointer, state)
             try:
                 decided = _decided(taker, head, state, request, owner)
             except HeadMoved:
@@ -372,6 +379,15 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     finally:
         if taken is None and mine is not None:
             _lower(taker, mine, owner)
+
+
+def _bring_near(checkpointer: Checkpointer, state: ThreadState) -> None:
+    """Let the next run carry what the last finished one left, where many were abandoned since: else none could go."""
+    run = state.run
+    previous = None if run is None or run.finished is not None else run.started.previous
+    if run is not None and previous is not None and run.position - previous > _FAR:
+        found = finished_at(checkpointer, state.thread, previous)
+        state.base = None if found is None else carried(checkpointer, state.thread, found)
 
 
 def _decided(

@@ -88,9 +88,10 @@ class ThreadState:
     """A thread as its journal tells it, up to ``tail``, the first free position.
 
     ``finished`` is the position of the last ``finished`` seen, ``owner`` the last session that claimed the thread.
+    ``base`` is what the last finished run left, for a new run to carry; set where that lies far back.
     """
 
-    __slots__ = ("finished", "owner", "rejected", "run", "tail", "thread")
+    __slots__ = ("base", "finished", "owner", "rejected", "run", "tail", "thread")
 
     def __init__(self, thread: str) -> None:
         self.thread = thread
@@ -98,6 +99,7 @@ class ThreadState:
         self.run: RunState | None = None
         self.owner: Owner | None = None
         self.finished: int | None = None
+        self.base: Finished | None = None
         self.rejected: list[tuple[int, str]] = []
 
     @property

@@ -43,8 +43,8 @@ class Retention(Struct):
     A run goes when both say so. ``older_than`` is a timedelta or seconds (for pruning by hand, a datetime, too).
     Without ``keep_last``, one. The newest run always stays, and what it began from while it is not done.
 
-    Given to a workflow, it is applied when a run finishes, once as many runs have ended as it keeps: a thread then
-    holds less than twice ``keep_last`` closed runs.
+    Given to a workflow, it is applied when a run finishes or pauses, whenever as many runs as it keeps have begun once
+    more: a thread then holds less than twice ``keep_last`` closed runs.
 
     Raises:
         ValueError: nothing is said, ``keep_last`` is below 1, or ``older_than`` is negative or has no time zone.
@@ -77,23 +77,27 @@ class Retention(Struct):
             return age
         return now - (age if isinstance(age, timedelta) else timedelta(seconds=age))
 
-    def apply(self, checkpointer: Checkpointer, run: RunState, thread: str, clock: Clock) -> None:
-        """Prune a thread whose run has just finished, if it is time to; what goes wrong is logged."""
-        if not self._is_due(run):
+    def apply(
+        self, checkpointer: Checkpointer, run: RunState, thread: str, clock: Clock, *, finished: bool
+    ) -> None:
+        """Prune a thread whose run has just finished or paused, if it is time to; what goes wrong is logged."""
+        if not self._is_due(run, finished=finished):
             return
         try:
             prune_thread(checkpointer, thread, self, clock.now())
-        except Exception as error:  # noqa: BLE001 - the run is done, whatever becomes of older ones
+        except Exception as error:  # noqa: BLE001 - the run has ended, whatever becomes of older ones
             _warn(thread, error)
 
-    def _is_due(self, run: RunState) -> bool:
-        """Tell whether a multiple of ``keep_last`` lies between the run that finished before and this one."""
-        step, before = run.started.step or 0, run.started.after
-        if before is None:
+    def _is_due(self, run: RunState, *, finished: bool) -> bool:
+        """Tell whether as many runs as are kept have begun once more, or may have between two that finished."""
+        started = run.started
+        if started.after is None:
             return False
-        previous, position = run.started.previous, _ids.run_position(before)
-        followed = previous is not None and position is not None and previous >= position
-        return not followed or step % (self.keep_last or _EVERY) == 0
+        if (started.step or 0) % (self.keep_last or _EVERY) == 0:
+            return True
+        before = _ids.run_position(started.after)
+        followed = None not in {before, started.previous} and (started.previous or 0) >= (before or 0)
+        return finished and not followed
 
 
 def _check_age(age: Any) -> None:

@@ -10,7 +10,7 @@ from milepost import _claim, _context, _ids, serde
 from milepost._call import Ended, Watch, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
-from milepost._runs import finished_at
+from milepost._saved import finished_at
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
 from milepost._struct import Struct

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from milepost import _claim, _ids
 from milepost._fold import CLOSED, RunState, ThreadState
-from milepost._journal import dereference
+from milepost._saved import carried, finished_at
 from milepost._struct import replace
-from milepost.checkpoint import Finished, Started
+from milepost.checkpoint import Started
 from milepost.errors import UnknownCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from milepost.checkpoint import Batch, Checkpointer
+    from milepost.checkpoint import Batch, Checkpointer, Finished
 
 
 def find(checkpointer: Checkpointer, thread: str, run: Any) -> RunState:
@@ -111,18 +111,6 @@ def _part(batch: Batch, start: int, end: int | None) -> Batch:
 # -- what a run leaves to the next ---------------------------------------------------------------------------------
 
 
-def finished_at(checkpointer: Checkpointer, thread: str, position: int) -> Finished | None:
-    """Return the ``finished`` in the batch at this position, or the one that a ``started`` there carries."""
-    batch = checkpointer.at(thread, position)
-    base: Finished | None = None
-    for record in () if batch is None else batch.records:
-        if isinstance(record, Finished):
-            return record
-        if isinstance(record, Started):
-            base = record.base
-    return base
-
-
 def seen(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | None:
     """Return what a run saw as ``previous``, to be carried elsewhere; None where there was nothing.
 
@@ -139,16 +127,6 @@ def seen(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | N
             checkpoint_id=run.id,
         )
     return carried(checkpointer, thread, found)
-
-
-def carried(checkpointer: Checkpointer, thread: str, finished: Finished) -> Finished:
-    """Return a ``finished`` that stands for itself: without references to other records."""
-    save = finished.save
-    return replace(
-        finished,
-        result=dereference(checkpointer, thread, finished.result),
-        save=None if save is None else dereference(checkpointer, thread, save),
-    )
 
 
 def left(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from milepost import _claim, _owner, _runs, _travel, serde, state
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
+from milepost._saved import finished_at
 from milepost.checkpoint import Status, Value
 from milepost.errors import InvalidUpdate, NoCheckpointer, StorageError, WrongWorkflow
 from milepost.question import Command
@@ -156,7 +157,7 @@ class States(Declared[I, R]):
         """Return the run's result, or the last one before it."""
         finished, previous = run.finished, run.started.previous
         if finished is None and previous is not None:
-            finished = _runs.finished_at(checkpointer, thread, previous)
+            finished = finished_at(checkpointer, thread, previous)
         return None if finished is None else returned(checkpointer, thread, finished, self._step.returns)
 
     # -- writing a state -----------------------------------------------------------------------------------------

@@ -162,9 +162,10 @@ class Workflow(Upkeep[I, R]):
             sessions.pop(session, None)
             execution.over()
             place.engine.keeper.let_go(holding)
-        if isinstance(ended, Returned) and self._options.retention is not None:
+        if self._options.retention is not None:
+            finished = isinstance(ended, Returned)
             self._options.retention.apply(
-                holding.checkpointer, execution.run, holding.thread, place.engine.clock
+                holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
             )
         return ended
 

@@ -166,7 +166,7 @@ class Started(Struct):
     ``after`` is the id of the run before on the thread, ``step`` this run's number. ``source`` is ``"fork"`` or
     ``"update"`` where it was no input, ``forked`` the run that this one goes back to. What such a run sees as
     ``previous`` is not what the last run saved: ``base`` carries it, so that pruning may take the original away, and
-    ``previous`` is then this record's own position.
+    ``previous`` is then this record's own position. So it is where many runs were abandoned since the last finished.
     """
 
     kind: ClassVar[str] = "started"
