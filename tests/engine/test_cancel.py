@@ -320,8 +320,7 @@ def test_custom_events_from_before_are_not_shown_again(engine):
 
     seen = []
     with pytest.raises(RunCancelled):
-        for chunk in body.stream(1, thread_id="t", stream_mode="custom"):
-            seen.append(chunk)
+        seen.extend(body.stream(1, thread_id="t", stream_mode="custom"))
     cancelling.clear()
     seen += body.stream(None, thread_id="t", stream_mode="custom")
     assert seen == ["once", "then"]

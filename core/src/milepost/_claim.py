@@ -348,8 +348,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
                 mine = None
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
-            if isinstance(request, Start):
-                _bring_near(taker.checkpointer, state)
+            _bring_near(taker.checkpointer, state, request)
             try:
                 decided = _decided(taker, head, state, request, owner)
             except HeadMoved:
@@ -381,9 +380,9 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
             _lower(taker, mine, owner)
 
 
-def _bring_near(checkpointer: Checkpointer, state: ThreadState) -> None:
-    """Let the next run carry what the last finished one left, where many were abandoned since: else none could go."""
-    run = state.run
+def _bring_near(checkpointer: Checkpointer, state: ThreadState, request: Request) -> None:
+    """Let a new run carry what the last finished one left, where many were abandoned since: else none could go."""
+    run = state.run if isinstance(request, Start) else None
     previous = None if run is None or run.finished is not None else run.started.previous
     if run is not None and previous is not None and run.position - previous > _FAR:
         found = finished_at(checkpointer, state.thread, previous)
