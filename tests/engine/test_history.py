@@ -219,3 +219,37 @@ def test_runs_that_do_not_name_the_one_before_are_found_by_reading_the_whole(eng
     assert [snapshot.metadata for snapshot in history] == [{"source": "input", "parents": {}}] * 3
     adding.invoke(4, thread_id="old")
     assert [snapshot.values for snapshot in adding.get_state_history(thread_id="old")] == [20, 12, 6, 2]
+
+
+class PrunedAtOnce(InMemorySaver):
+    """Loses everything before a position as soon as a value is looked up that lies there."""
+
+    before = None
+
+    def _read(self, thread, start, limit):
+        if limit == 1 and self.before is not None and start < self.before:
+            self._prune(thread, self.before, frozenset())
+        return super()._read(thread, start, limit)
+
+
+def test_what_is_pruned_while_history_is_read_is_no_longer_shown():
+    driver = PrunedAtOnce()
+
+    @task
+    def write(given: str) -> str:
+        return given * 1000
+
+    @entrypoint(checkpointer=driver)
+    def body(given: str) -> str:
+        return write(given).result()
+
+    for given in ("a", "b", "c"):
+        body.invoke(given, thread_id="t")
+    history = body.get_state_history(thread_id="t")
+    assert next(history).values == "c" * 1000
+    first = body.get_state_history(thread_id="t", filter={"step": 1})
+    driver.before = driver.load_head("t").run
+    assert list(history) == []
+    assert list(first) == []
+    with pytest.raises(UnknownCheckpoint):
+        body.invoke(None, thread_id="t", checkpoint_id=runs_of(body)[0])

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 import milepost
-from milepost import Command, ThreadInfo, entrypoint, interrupt, task
+from milepost import Command, ThreadInfo, entrypoint, interrupt, serde, task
 from milepost._struct import replace
 from milepost.checkpoint import Status, Swap
 from milepost.errors import (
     InvalidThreadId,
     NoCheckpointer,
+    SignatureInvalid,
     TargetDiffers,
     UnknownThread,
     WrongWorkflow,
@@ -204,6 +205,34 @@ def test_a_copy_overwrites_nothing(engine, checkpointer):
     with pytest.raises(WrongWorkflow):
         asking.copy_thread("source", "new")
     assert checkpointer.load_head("new") is None
+
+
+class Opaque:
+    """Nothing but a pickle can hold it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_a_pickled_value_stays_on_its_thread_and_serves_a_fork_there(engine, checkpointer):
+    serde.enable_pickle(b"a signing key of tests")
+    try:
+
+        @entrypoint
+        def body(given: Any, *, previous: Any = None) -> Any:
+            return Opaque(given.number + (previous.number if previous else 0))
+
+        body.invoke(Opaque(1), thread_id="source")
+        body.invoke(Opaque(2), thread_id="source")
+        assert body.get_state(thread_id="source").values.number == 3
+        assert body.invoke(None, body.get_state(thread_id="source").config).number == 3
+        body.update_state({"configurable": {"thread_id": "source"}}, Opaque(10))
+        assert body.invoke(Opaque(1), thread_id="source").number == 11
+        with pytest.raises(SignatureInvalid, match="source"):
+            body.copy_thread("source", "target")
+        assert checkpointer.load_head("target") is None
+    finally:
+        serde.disable_pickle()
 
 
 # -- deleting ------------------------------------------------------------------------------------------------------

@@ -426,7 +426,7 @@ with milepost.open_checkpointer(url) as driver, make_engine(checkpointer=driver)
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.wire] if n in SERVERS else []) for n in CHOSEN if "memory" not in n],
+    ["sqlite", *(pytest.param(n, marks=[pytest.mark.wire]) for n in CHOSEN if n in SERVERS)],
 )
 def test_a_process_prunes_what_others_write(name, backends, tmp_path):
     rounds = 20 if THOROUGH else 4

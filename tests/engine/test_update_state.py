@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from milepost import Command, Engine, entrypoint, interrupt, task
+from milepost import Command, Engine, StateUpdate, entrypoint, interrupt, task
 from milepost.errors import (
     AlreadyAnswered,
     InvalidUpdate,
@@ -217,3 +217,20 @@ def test_another_engine_reads_what_was_written(engine, checkpointer):
     with other:
         assert adding.invoke(1, thread_id="t") == 9
     other.close()
+
+
+def test_several_updates_follow_one_another(engine):
+    adding.invoke(1, thread_id="t")
+    first = adding.get_state(thread_id="t").config
+    adding.invoke(2, thread_id="t")
+    config = adding.bulk_update_state(
+        first, [[StateUpdate(10)], [StateUpdate(20, "adding")], [StateUpdate(5, as_node="__input__")]]
+    )
+    assert adding.invoke(None, thread_id="t") == 25
+    history = list(adding.get_state_history(thread_id="t"))
+    assert [snapshot.values for snapshot in history] == [25, 20, 10, 3, 1]
+    assert history[0].config == config
+    assert history[2].parent_config == first
+    for wrong in ([], [[]], [[StateUpdate(1), StateUpdate(2)]]):
+        with pytest.raises(InvalidUpdate):
+            adding.bulk_update_state(HERE, wrong)

@@ -11,7 +11,7 @@ from milepost._workflow import Workflow, entrypoint
 from milepost.drivers import open_checkpointer, open_store
 from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
-from milepost.state import StateSnapshot
+from milepost.state import StateSnapshot, StateUpdate
 from milepost.store import BaseStore
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "Retention",
     "RunnableConfig",
     "StateSnapshot",
+    "StateUpdate",
     "StreamWriter",
     "Task",
     "TaskFuture",

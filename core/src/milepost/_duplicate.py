@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from milepost import _ids, _owner
 from milepost._fold import ThreadState
 from milepost._struct import replace
-from milepost.checkpoint import Head, Started, Status, Swap
+from milepost.checkpoint import Head, Status, Swap
 from milepost.errors import (
     InvalidThreadId,
     MilepostError,
@@ -37,7 +37,7 @@ def duplicate(
         UnknownThread: nothing is on record for the source.
         TargetDiffers: the target is there, or was deleted; nothing was overwritten.
         InvalidThreadId: source and target are the same.
-        SignatureInvalid: an input was pickled, and signed for the source alone.
+        SignatureInvalid: a value is pickled, and signed for the source alone.
     """
     if source == target:
         raise InvalidThreadId(f"thread {source!r} cannot be copied onto itself: name another target")
@@ -108,11 +108,10 @@ def _fill(checkpointer: Checkpointer, source: str, target: str) -> ThreadState:
 
 
 def _check_pickles(source: str, batch: Batch) -> None:
-    for record in batch.records:
-        if isinstance(record, Started) and '"$pickle"' in record.input.text:
-            raise SignatureInvalid(
-                f"an input of thread {source!r} is pickled and signed for that thread, so it cannot be moved to another"
-            )
+    if b'"$pickle":' in batch.encode():
+        raise SignatureInvalid(
+            f"a value of thread {source!r} is pickled and signed for that thread, so it counts on no other"
+        )
 
 
 def _lay_down(checkpointer: Checkpointer, head: Head, state: ThreadState, clock: Clock) -> None:

@@ -150,7 +150,8 @@ class _Survey:
     def _forget_values(self) -> None:
         """Keep only the dates of a run that has ended."""
         if self.runs:
-            self.runs[-1].outcomes = {}
+            ended = self.runs[-1]
+            ended.outcomes, ended.observed, ended.questions, ended.answers = {}, {}, {}, {}
 
     def end(self, keep_last: int, limit: datetime | None) -> tuple[int, int]:
         """Return the position before which everything may go, and how many runs that are."""

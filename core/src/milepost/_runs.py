@@ -13,7 +13,7 @@ from milepost._fold import CLOSED, RunState, ThreadState
 from milepost._saved import carried, finished_at
 from milepost._struct import replace
 from milepost.checkpoint import Started
-from milepost.errors import UnknownCheckpoint
+from milepost.errors import MilepostError, UnknownCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def seen(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | N
             thread_id=thread,
             checkpoint_id=run.id,
         )
-    return carried(checkpointer, thread, found)
+    return _whole(checkpointer, thread, run, found)
 
 
 def left(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | None:
@@ -136,5 +136,23 @@ def left(checkpointer: Checkpointer, thread: str, run: RunState) -> Finished | N
         UnknownCheckpoint: what it saw was pruned.
     """
     if run.finished is not None:
-        return carried(checkpointer, thread, run.finished)
+        return _whole(checkpointer, thread, run, run.finished)
     return seen(checkpointer, thread, run)
+
+
+def _whole(checkpointer: Checkpointer, thread: str, run: RunState, finished: Finished) -> Finished:
+    """Return what is carried; what was pruned between two readings is unknown, and not broken."""
+    try:
+        return carried(checkpointer, thread, finished)
+    except MilepostError as error:
+        if is_kept(checkpointer, thread, run):
+            raise
+        raise UnknownCheckpoint(
+            f"run {run.id} of thread {thread!r} was pruned just now", thread_id=thread, checkpoint_id=run.id
+        ) from error
+
+
+def is_kept(checkpointer: Checkpointer, thread: str, run: RunState) -> bool:
+    """Tell whether a run, and what it saw, is still there."""
+    first = run.position if run.started.previous is None else min(run.position, run.started.previous)
+    return checkpointer.at(thread, first) is not None

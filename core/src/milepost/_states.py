@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from milepost import _claim, _owner, _runs, _travel, serde, state
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
 from milepost._saved import finished_at
 from milepost.checkpoint import Status, Value
-from milepost.errors import InvalidUpdate, NoCheckpointer, StorageError, WrongWorkflow
+from milepost.errors import InvalidUpdate, MilepostError, NoCheckpointer, StorageError, WrongWorkflow
 from milepost.question import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from milepost._declared import Place
     from milepost._fold import RunState
     from milepost._inject import RunnableConfig
     from milepost.checkpoint import Checkpointer, Head, Parent
-    from milepost.state import StateSnapshot
+    from milepost.state import StateSnapshot, StateUpdate
 
     Config = RunnableConfig | Mapping[str, Any] | None
 
@@ -130,7 +130,13 @@ class States(Declared[I, R]):
                 return
             told = state.metadata(run)
             if all(key in told and told[key] == value for key, value in wanted.items()):
-                yield self._snapshot(checkpointer, run, thread, head)
+                try:
+                    snapshot = self._snapshot(checkpointer, run, thread, head)
+                except MilepostError:
+                    if _runs.is_kept(checkpointer, thread, run):
+                        raise
+                    return  # pruned between two readings, and all before it
+                yield snapshot
                 left = None if left is None else left - 1
 
     def _snapshot(
@@ -195,6 +201,38 @@ class States(Declared[I, R]):
         changed = self._change(place, request)
         assert changed is not None  # noqa: S101 - each of these requests leaves a run
         return state.address(thread, changed.id)
+
+    def bulk_update_state(
+        self,
+        config: Config,
+        supersteps: Iterable[Iterable[StateUpdate]],
+        *,
+        thread_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Do what :meth:`update_state` does, several times; return the config of the last run.
+
+        A ``checkpoint_id`` in the config is the first one's parent. Each update is on record when it is made: one that
+        fails leaves those before it.
+
+        Args:
+            config: the thread.
+            supersteps: one update each; a workflow has no more to update at once.
+            thread_id: the thread, in place of the config's.
+
+        Raises:
+            InvalidUpdate: there is no update, or a step has not just one.
+            MilepostError: what :meth:`update_state` raises.
+        """
+        steps = [tuple(step) for step in supersteps]
+        if not steps or any(len(step) != 1 for step in steps):
+            raise InvalidUpdate(
+                "a workflow is updated one result at a time: give at least one step, and one update in each",
+                choices=(),
+            )
+        told = config
+        for (update,) in steps:
+            told = self.update_state(told, update.values, update.as_node, thread_id=thread_id)
+        return cast("dict[str, Any]", told)
 
     def _update(
         self, place: Place, values: Any, as_node: str | None, found: RunState | None

@@ -178,7 +178,7 @@ class Upkeep(States[I, R]):
             SourceChanged: the source was pruned or deleted meanwhile; the target was deleted.
             WrongWorkflow: the source belongs to another workflow.
             InvalidThreadId: the two are the same, or no thread ids.
-            SignatureInvalid: an input was pickled, and signed for the source alone.
+            SignatureInvalid: a value is pickled, and signed for the source alone.
         """
         from milepost import _duplicate
 

@@ -29,6 +29,16 @@ class TaskState(Struct):
     interrupts: tuple[Interrupt, ...] = ()
 
 
+class StateUpdate(Struct):
+    """One of the updates of ``bulk_update_state`` (LangGraph's name): what ``update_state`` takes."""
+
+    values: Any
+    as_node: str | None
+
+    def __init__(self, values: Any, as_node: str | None = None) -> None:
+        super().__init__(values=values, as_node=as_node)
+
+
 class StateSnapshot(Struct):
     """What is on record for a thread (the name and most fields are LangGraph's).
 
