@@ -11,11 +11,13 @@ from milepost._workflow import Workflow, entrypoint
 from milepost.drivers import open_checkpointer, open_store
 from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
-from milepost.state import StateSnapshot
+from milepost.state import StateSnapshot, StateUpdate
 from milepost.store import BaseStore
 
 if TYPE_CHECKING:
     from milepost._future import TaskFuture, as_completed
+    from milepost._listing import PendingInterrupts, ThreadInfo, list_threads, pending_interrupts
+    from milepost._retention import Pruned, Retention
     from milepost.timeline import Timeline
 
 __all__ = [
@@ -26,11 +28,16 @@ __all__ = [
     "InMemoryStore",
     "Interrupt",
     "MemorySaver",
+    "PendingInterrupts",
+    "Pruned",
+    "Retention",
     "RunnableConfig",
     "StateSnapshot",
+    "StateUpdate",
     "StreamWriter",
     "Task",
     "TaskFuture",
+    "ThreadInfo",
     "Timeline",
     "Workflow",
     "as_completed",
@@ -40,21 +47,31 @@ __all__ = [
     "get_store",
     "get_stream_writer",
     "interrupt",
+    "list_threads",
     "open_checkpointer",
     "open_store",
+    "pending_interrupts",
     "set_engine",
     "task",
 ]
 
+_LATER = {
+    "TaskFuture": "milepost._future",
+    "as_completed": "milepost._future",
+    "PendingInterrupts": "milepost._listing",
+    "ThreadInfo": "milepost._listing",
+    "list_threads": "milepost._listing",
+    "pending_interrupts": "milepost._listing",
+    "Pruned": "milepost._retention",
+    "Retention": "milepost._retention",
+    "Timeline": "milepost.timeline",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Load what only some need when it is asked for: concurrent.futures and logging cost a quarter of the import."""
-    if name in ("TaskFuture", "as_completed"):
-        from milepost import _future
+    """Load what not every program uses when it is asked for: futures and logging cost a quarter of the whole import."""
+    if name in _LATER:
+        from importlib import import_module
 
-        return getattr(_future, name)
-    if name == "Timeline":
-        from milepost.timeline import Timeline
-
-        return Timeline
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'milepost' has no attribute {name!r}")

@@ -36,14 +36,14 @@ class Watch:
     ) -> None:
         self.functions: dict[Namespace, Callable[[Event], None]] = {}
         self.left = False
-        self._around = around
+        self.around = around
         if function is not None:
             self.functions[()] = function
 
     @property
     def is_gone(self) -> bool:
         """Whether the run is to stop because nobody waits for it any more."""
-        return self.left or (self._around is not None and self._around.is_stopping)
+        return self.left or (self.around is not None and self.around.is_stopping)
 
     def tell(self, event: Event) -> None:
         """Hand an event to whoever watches its namespace."""

@@ -6,16 +6,18 @@ backend is in :func:`take`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from milepost import _ids, _owner, serde
 from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._lease import Holding
+from milepost._saved import carried, finished_at
 from milepost._struct import Struct, replace
 from milepost.checkpoint import (
     Abandoned,
     Batch,
     Claimed,
+    Finished,
     Head,
     Parent,
     Record,
@@ -47,24 +49,44 @@ if TYPE_CHECKING:
     from milepost.question import Command
 
 _ATTEMPTS: Final = 32
+_FAR: Final = 64
+"""How many positions may lie between a run and what it began from, before a later run carries it along."""
+
+
+class Origin(Struct):
+    """A run to go back to: its id, and what a run that goes on from there sees as ``previous``."""
+
+    run: str
+    base: Finished | None
 
 
 class Start(Struct):
-    """Begin a run with an input. ``parent`` is set when a call of another run asks for it."""
+    """Begin a run with an input, perhaps from another run than the newest.
+
+    ``parent`` is set when a call of another run asks for it.
+    """
 
     workflow: str
     input: Value
     parent: Parent | None = None
+    origin: Origin | None = None
 
 
 class Resume:
-    """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later."""
+    """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later.
 
-    __slots__ = ("bound", "command", "workflow")
+    ``run`` is the run whose questions are meant, where the caller says so, and ``answered`` whether it was answered.
+    """
 
-    def __init__(self, *, workflow: str, command: Command) -> None:
+    __slots__ = ("answered", "bound", "command", "run", "workflow")
+
+    def __init__(
+        self, *, workflow: str, command: Command, run: str | None = None, answered: bool = False
+    ) -> None:
         self.workflow = workflow
         self.command = command
+        self.run = run
+        self.answered = answered
         self.bound: str | None = None
 
 
@@ -74,7 +96,20 @@ class Continue(Struct):
     workflow: str
 
 
-Request: TypeAlias = Start | Resume | Continue
+class Change(Protocol):
+    """A request that decides for itself: what it writes, from the state of a thread that is its workflow's."""
+
+    @property
+    def workflow(self) -> str:
+        """The workflow that the thread belongs to, or will."""
+        ...
+
+    def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+        """Return the records that carry it out, or the run that needs none."""
+        ...
+
+
+Request: TypeAlias = Start | Resume | Continue | Change
 
 
 class Settled(Struct):
@@ -124,42 +159,59 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
             bound_to=run.started.workflow,
         )
     if isinstance(request, Start):
-        return _start(state, request, owner, now)
+        if run is not None and request.parent is not None and run.started.parent == request.parent:
+            return go_on(run, owner, now)  # the call that asks began it before its process died
+        return begin(state, request, owner, now)
+    if not isinstance(request, Resume | Continue):
+        return request.decide(state, owner, now)
     if run is None:
-        raise UnknownThread(
-            f"nothing is on record for thread {state.thread!r}: start it with an input",
-            thread_id=state.thread,
-        )
+        raise unknown_thread(state.thread)
     if isinstance(request, Resume):
         return (Resumed(at=now, owner=owner, answers=_answers(state.thread, run, request)),)
-    return _continue(run, owner, now)
+    return go_on(run, owner, now)
 
 
-def _start(state: ThreadState, request: Start, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
-    run = state.run
-    if run is not None and request.parent is not None and run.started.parent == request.parent:
-        return _continue(run, owner, now)  # the call that asks began it before its process died
-    before: list[Record] = []
-    if run is not None and run.status not in CLOSED:
-        if run.status is Status.RUNNING:
-            before.append(Claimed(at=now, owner=owner))
-        before.append(Abandoned(at=now, run=run.id))
-    return (
-        *before,
-        Started(
-            run=_ids.run_id(state.thread, state.tail),
-            workflow=request.workflow,
-            at=now,
-            owner=owner,
-            input=request.input,
-            previous=last_finished(state),
-            parent=request.parent,
-        ),
+def begin(
+    state: ThreadState, request: Start, owner: Owner, now: str, *, source: str | None = None
+) -> tuple[Record, ...]:
+    """Return the records that begin a run; one that is still open is abandoned in the same batch."""
+    return (*abandoned(state, owner, now), _started(state, request, owner, now, source))
+
+
+def _started(state: ThreadState, request: Start, owner: Owner, now: str, source: str | None) -> Started:
+    run, origin = state.run, request.origin
+    fields: dict[str, Any] = {"previous": last_finished(state)}
+    if state.base is not None:
+        fields = {"previous": state.tail, "base": state.base}
+    if origin is not None and (run is None or run.id != origin.run or source == "fork"):
+        base = origin.base
+        fields = {"previous": None if base is None else state.tail, "base": base, "forked": origin.run}
+    return Started(
+        run=_ids.run_id(state.thread, state.tail),
+        workflow=request.workflow,
+        at=now,
+        owner=owner,
+        input=request.input,
+        parent=request.parent,
+        after=None if run is None else run.id,
+        step=1 + ((run.started.step or 0) if run is not None else 0),
+        source=source,
+        **fields,
     )
 
 
-def _continue(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
-    if run.status is Status.FAILED:
+def abandoned(state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...]:
+    """Return the records that close the newest run where it is open."""
+    run = state.run
+    if run is None or run.status in CLOSED:
+        return ()
+    claim = (Claimed(at=now, owner=owner),) if run.status is Status.RUNNING else ()
+    return (*claim, Abandoned(at=now, run=run.id))
+
+
+def go_on(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+    """Return the records that continue a run after an error, a cancellation or a crash."""
+    if run.status in {Status.FAILED, Status.CANCELLED}:
         calls = run.failed.caused_by if run.failed is not None else ()
         return (Retried(at=now, owner=owner, voids=voided(run, calls)),)
     if run.status is Status.RUNNING:
@@ -168,6 +220,8 @@ def _continue(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Set
 
 
 def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
+    if request.run is not None and request.run != run.id:
+        raise _superseded(thread, request)
     answers = request.command.by_id
     if answers is None:
         answers = {_addressee(thread, run, request): request.command.resume}
@@ -182,33 +236,54 @@ def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
 def _addressee(thread: str, run: RunState, request: Resume) -> str:
     """Return the question that a plain answer is for."""
     if request.bound is None:
-        if len(run.pending) > 1:
+        if len(run.asks) > 1:
             raise AmbiguousAnswer(
-                f"thread {thread!r} asks {len(run.pending)} questions: answer by id, Command(resume={{id: answer}}), "
-                f"with the ids {', '.join(run.pending)}",
+                f"thread {thread!r} asks {len(run.asks)} questions: answer by id, Command(resume={{id: answer}}), "
+                f"with the ids {', '.join(run.asks)}",
                 thread_id=thread,
             )
-        if not run.pending:
+        if not run.asks:
             raise _nothing_to_resume(thread, run)
-        request.bound = run.pending[0]
+        request.bound = run.asks[0]
     return request.bound
 
 
 def _check_pending(thread: str, run: RunState, id_: str) -> None:
-    if id_ in run.pending:
+    if id_ in run.asks:
         return
     if id_ in run.answers:
         raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
-    if not run.pending:
+    if not run.asks:
         raise _nothing_to_resume(thread, run)
     raise UnknownInterrupt(
-        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.pending)}", thread_id=thread
+        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.asks)}", thread_id=thread
+    )
+
+
+def unknown_thread(thread: str) -> UnknownThread:
+    """Return what a request to go on gets where nothing is on record."""
+    return UnknownThread(
+        f"nothing is on record for thread {thread!r}: start it with an input", thread_id=thread
+    )
+
+
+def _superseded(thread: str, request: Resume) -> NothingToResume:
+    if request.answered:
+        return AlreadyAnswered(
+            f"run {request.run} of thread {thread!r} was answered before, and a later run followed it; to go back to "
+            f"it, replay it with invoke(None, checkpoint_id=…)",
+            thread_id=thread,
+        )
+    return NothingToResume(
+        f"run {request.run} of thread {thread!r} is not its newest: it asks nothing any more",
+        thread_id=thread,
     )
 
 
 def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
     remedy = {
         Status.FAILED: "it failed: continue it with invoke(None)",
+        Status.CANCELLED: "the run was cancelled, its questions withdrawn: invoke(None) goes on and asks again",
         Status.RUNNING: "it was cut off: continue it with invoke(None)",
     }.get(run.status, f"it is {run.status}: start a new run with an input")
     return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
@@ -273,6 +348,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
                 mine = None
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
+            _bring_near(taker.checkpointer, state, request)
             try:
                 decided = _decided(taker, head, state, request, owner)
             except HeadMoved:
@@ -302,6 +378,15 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     finally:
         if taken is None and mine is not None:
             _lower(taker, mine, owner)
+
+
+def _bring_near(checkpointer: Checkpointer, state: ThreadState, request: Request) -> None:
+    """Let a new run carry what the last finished one left, where many were abandoned since: else none could go."""
+    run = state.run if isinstance(request, Start) else None
+    previous = None if run is None or run.finished is not None else run.started.previous
+    if run is not None and previous is not None and run.position - previous > _FAR:
+        found = finished_at(checkpointer, state.thread, previous)
+        state.base = None if found is None else carried(checkpointer, state.thread, found)
 
 
 def _decided(
@@ -379,7 +464,7 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 nonce=_ids.token(),
                 status=state.status or Status.ABANDONED,
                 run=0 if state.run is None else state.run.position,
-                pending=() if state.run is None else state.run.pending,
+                pending=() if state.run is None else state.run.asks,
                 owner=None,
                 lease=None,
             )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
+    from milepost._retention import Retention
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
 
@@ -33,6 +34,7 @@ class Options(Struct):
 
     checkpointer: str | Checkpointer | None = None
     store: str | Store | None = None
+    retention: Retention | None = None
 
 
 class Place(Struct):
@@ -41,6 +43,7 @@ class Place(Struct):
     engine: Engine
     checkpointer: Checkpointer | None
     thread: str | None
+    checkpoint: str | None
     config: Mapping[str, Any]
 
 
@@ -84,10 +87,16 @@ class Declared(Generic[I, R]):
             replay_always=place.engine.replay_always,
         )
 
-    def _place(self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None) -> Place:
+    def _place(
+        self,
+        config: RunnableConfig | Mapping[str, Any] | None,
+        thread_id: str | None,
+        checkpoint_id: str | None = None,
+    ) -> Place:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
         merged, thread = with_thread(config, thread_id)
+        merged, checkpoint = _without_checkpoint(merged)
         if checkpointer is None:
             thread = None
         elif thread is None:
@@ -97,7 +106,13 @@ class Declared(Generic[I, R]):
             )
         else:
             thread = check_thread_id(thread)
-        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged)
+        return Place(
+            engine=engine,
+            checkpointer=checkpointer,
+            thread=thread,
+            checkpoint=checkpoint if checkpoint_id is None else checkpoint_id,
+            config=merged,
+        )
 
 
 def with_thread(
@@ -111,6 +126,15 @@ def with_thread(
     if configurable:
         merged["configurable"] = configurable
     return merged, configurable.get("thread_id")
+
+
+def _without_checkpoint(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+    """Return the config that a body reads, and the run that the caller addresses: that is for this call only."""
+    configurable = dict(config.get("configurable") or {})
+    if "checkpoint_id" not in configurable:
+        return config, None
+    checkpoint = configurable.pop("checkpoint_id")
+    return {**config, "configurable": configurable}, checkpoint
 
 
 # -- decorating ------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class _Running:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.threads: dict[object, int] = {}
+        self.executions: dict[str, Any] = {}  # by session
         self.closing = False
 
 
@@ -167,6 +168,11 @@ class Engine:
 
         return _Executing(self._running.get())
 
+    @property
+    def executions(self) -> dict[str, Any]:
+        """What this process executes on this engine, by the session that owns the thread."""
+        return self._running.get().executions
+
     def close(self) -> None:
         """Let no further step begin, wait for those that have begun and record them, and close what was opened.
 
@@ -245,6 +251,12 @@ def current_engine() -> Engine:
     """Return the engine in use here: the innermost ``with engine:``, else the process's, else a default one."""
     found: Engine | None = _context.engine()
     return found or _Chosen.engine or _default.get()
+
+
+def execution_of(session: str) -> Any:
+    """Return what this process executes under a session, on whichever engine; None where it is nothing."""
+    found = (engine.executions.get(session) for engine in _live_engines())
+    return next((execution for execution in found if execution is not None), None)
 
 
 def _drain_all() -> None:

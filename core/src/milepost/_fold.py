@@ -13,6 +13,7 @@ from milepost._struct import replace
 from milepost.checkpoint import (
     Abandoned,
     Batch,
+    Cancelled,
     Claimed,
     Deleted,
     Failed,
@@ -33,12 +34,13 @@ from milepost.trace import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED, Status.CANCELLED})
-_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED})
+CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED})
+"""What nothing brings back to life; a new run may stand after it as it is."""
+_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELLED})
 
 
 class RunState:
-    """The newest run of a thread as its records tell it."""
+    """A run as its records tell it. ``rested`` is when it last paused, failed, was cancelled or closed."""
 
     __slots__ = (
         "answered",
@@ -52,6 +54,7 @@ class RunState:
         "pending",
         "position",
         "questions",
+        "rested",
         "sessions",
         "started",
         "status",
@@ -75,6 +78,7 @@ class RunState:
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
+        self.rested: str | None = None
         # For those who look, no decision depends on it: who worked when, when questions were first asked and answered,
         # the names of calls that had begun at the last rest, and the failures that were tried again.
         self.sessions = [Session(how="started", began=started.at, owner=started.owner, position=position)]
@@ -95,18 +99,24 @@ class RunState:
 
     def rest(self, status: Status, at: str) -> None:
         """End the session, with what the run is now."""
-        self.status = status
+        self.status, self.rested = status, at
         if self.sessions[-1].ended is None:
             self.sessions[-1] = replace(self.sessions[-1], ended=at, ending=status)
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The questions that can be answered: those pending, until the run is closed."""
+        return self.pending if self.status is Status.INTERRUPTED else ()
 
 
 class ThreadState:
     """A thread as its journal tells it, up to ``tail``, the first free position.
 
     ``finished`` is the position of the last ``finished`` seen, ``owner`` the last session that claimed the thread.
+    ``base`` is what the last finished run left, for a new run to carry; set where that lies far back.
     """
 
-    __slots__ = ("finished", "owner", "rejected", "run", "tail", "thread")
+    __slots__ = ("base", "finished", "owner", "rejected", "run", "tail", "thread")
 
     def __init__(self, thread: str) -> None:
         self.thread = thread
@@ -114,6 +124,7 @@ class ThreadState:
         self.run: RunState | None = None
         self.owner: Owner | None = None
         self.finished: int | None = None
+        self.base: Finished | None = None
         self.rejected: list[tuple[int, str]] = []
 
     @property
@@ -227,8 +238,8 @@ def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) 
 
 def _retried(state: ThreadState, record: Retried, position: int, _session: str) -> str | None:
     run = state.run
-    if run is None or run.status is not Status.FAILED:
-        return "the run did not fail"
+    if run is None or run.status not in {Status.FAILED, Status.CANCELLED}:
+        return "the run neither failed nor was cancelled"
     run.loose |= _loosened(run, record.voids)
     for call in record.voids:
         if call in run.outcomes:
@@ -282,6 +293,9 @@ def _finished(state: ThreadState, record: Finished, position: int, session: str)
     return None
 
 
+_STOPPABLE: Final = frozenset({Status.RUNNING, Status.INTERRUPTED, Status.FAILED, Status.SLEEPING})
+
+
 def _failed(state: ThreadState, record: Failed, _position: int, session: str) -> str | None:
     if reason := _unfit(state, session, _RUNNING):
         return reason
@@ -290,6 +304,17 @@ def _failed(state: ThreadState, record: Failed, _position: int, session: str) ->
     state.run.failed = record
     state.run.written |= record.written
     state.run.unfinished = dict(record.unfinished)
+    return None
+
+
+def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _STOPPABLE):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    run.rest(Status.CANCELLED, record.at)
+    run.pending = ()
+    run.written |= record.written
     return None
 
 
@@ -321,6 +346,7 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Retried: _retried,
     Finished: _finished,
     Failed: _failed,
+    Cancelled: _cancelled,
     Abandoned: _abandoned,
     Deleted: _deleted,
 }

@@ -16,6 +16,12 @@ def run_id(thread: str, position: int) -> str:
     return f"{position:012d}-{_hash(thread, 6)}"
 
 
+def run_position(run: object) -> int | None:
+    """Return the position that a run's id names; None for what is no such id."""
+    digits = run.partition("-")[0] if isinstance(run, str) else ""
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
 def child(parent: str, ordinal: int) -> str:
     """Return the path of a frame's call with this ordinal: its lineage."""
     return f"{parent}.{ordinal}" if parent else str(ordinal)

@@ -114,6 +114,13 @@ class Holding:
                 if not self.lost:
                     self.checkpointer.swap_head(self._next(owner=None, lease=None))
 
+    def settle(self, status: Status, position: int, pending: tuple[str, ...] = ()) -> None:
+        """Lay the head down where the batch that took the thread ended or paused its run, which began at a position."""
+        with self._lock:
+            self._over = True
+            swap = self._next(status=status, run=position, owner=None, lease=None, pending=pending)
+            self.checkpointer.swap_head(swap)
+
     def drop(self) -> None:
         """Stop renewing, without a word to the backend."""
         with self._lock:

@@ -10,14 +10,16 @@ from milepost import _claim, _context, _ids, serde
 from milepost._call import Ended, Watch, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
+from milepost._saved import finished_at
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
 from milepost._struct import Struct
-from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
+from milepost.checkpoint import Cancelled, Failed, Finished, Interrupted, Parent, Question, Status, Value
 from milepost.errors import (
     DivergenceError,
     NotSerializable,
     OwnershipLost,
+    RunCancelled,
     StorageError,
     TooLarge,
 )
@@ -107,6 +109,8 @@ class Execution:
         self._heard: dict[str, int] = {}
         self._left: dict[str, str] = {}
         self._root: Frame | None = None
+        self._over: threading.Event | None = None  # set at the end, where somebody waits for it
+        self._is_over = False
         if taken is not None:
             self.thread_id = taken.state.thread
             self.run_id = taken.run.id
@@ -124,6 +128,12 @@ class Execution:
             path: max(self._shown.get(path, 0), run.written.get(path, 0))
             for path in {*self._shown, *run.written}
         }
+
+    @property
+    def run(self) -> RunState:
+        """The run, as it was when the thread was taken."""
+        assert self._taken is not None  # noqa: S101 - asked only where something is recorded
+        return self._taken.run
 
     # -- for frames ------------------------------------------------------------------------------------------------
 
@@ -156,6 +166,26 @@ class Execution:
                 self._cause = cause
             if self._signal is None or isinstance(self._signal, Restart):
                 self._signal = Stopped()
+
+    def cancel(self, reason: str | None) -> threading.Event | None:
+        """Stop at the next boundary, cancelled; return what is set when it is over, None where it is over already."""
+        with self._lock:
+            if self._is_over:
+                return None
+            self._over = self._over or threading.Event()
+            over = self._over
+        text = f"the run on thread {self.thread_id!r} was cancelled" + (
+            "" if reason is None else f": {reason}"
+        )
+        self.stop(RunCancelled(text, thread_id=self.thread_id or "", reason=reason))
+        return over
+
+    def over(self) -> None:
+        """Tell whoever cancelled that this execution has ended."""
+        with self._lock:
+            self._is_over = True
+            if self._over is not None:
+                self._over.set()
 
     def received(self) -> None:
         """In replay-always mode every outcome that was not on record makes the body start over."""
@@ -320,7 +350,13 @@ class Execution:
         if isinstance(signal, Suspended):
             return self._pause()
         if signal is not None:
-            self._release()
+            if isinstance(self._cause, RunCancelled):
+                written = dict(self._written)
+                self._rest(
+                    Cancelled(at=self._now(), reason=self._cause.reason, written=written), Status.CANCELLED
+                )
+            else:
+                self._release()
             self._raise_stop(signal)
         if ended.error is not None:
             self._fail(ended.error)
@@ -399,7 +435,11 @@ class Execution:
         raise error
 
     def _rest(
-        self, record: Interrupted | Finished | Failed, status: Status, *, pending: tuple[str, ...] = ()
+        self,
+        record: Interrupted | Finished | Failed | Cancelled,
+        status: Status,
+        *,
+        pending: tuple[str, ...] = (),
     ) -> None:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         with self.journal.alone():
@@ -480,12 +520,3 @@ def returned(checkpointer: Checkpointer, thread: str, record: Finished, declared
 def _value(checkpointer: Checkpointer, thread: str, value: Value, declared: Any, place: str) -> Any:
     found = dereference(checkpointer, thread, value)
     return serde.decode(found.raw, declared, where=f"a value saved on thread {thread!r}", identity=place)
-
-
-def finished_at(checkpointer: Checkpointer, thread: str, position: int) -> Finished | None:
-    """Return the ``finished`` in the batch at this position."""
-    batch = checkpointer.at(thread, position)
-    for record in () if batch is None else batch.records:
-        if isinstance(record, Finished):
-            return record
-    return None

@@ -7,15 +7,15 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _claim, _context, _owner, _stream, serde
+from milepost import _claim, _context, _owner, _stream
 from milepost._call import Watch
 from milepost._declared import I, Options, Place, R, S, with_thread
 from milepost._engine import current_engine
 from milepost._run import Execution, Final, Paused, Plan, Returned, pending, returned
-from milepost._states import States
 from milepost._step import Scope
 from milepost._struct import replace
-from milepost.checkpoint import Value, check_thread_id
+from milepost._upkeep import Upkeep
+from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
 from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from milepost._frame import Frame
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
+    from milepost._retention import Retention
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.events import Event
     from milepost.store import Store
 
 
-class Workflow(States[I, R]):
+class Workflow(Upkeep[I, R]):
     """A function under ``@entrypoint``: call ``invoke`` or ``stream``; ``func`` is the function itself."""
 
     # -- running -------------------------------------------------------------------------------------------------
@@ -42,6 +43,7 @@ class Workflow(States[I, R]):
         config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
         thread_id: str | None = None,
+        checkpoint_id: str | None = None,
     ) -> Any:
         """Run the workflow and return what it returns, or ``{"__interrupt__": [Interrupt, …]}`` when it asks.
 
@@ -54,8 +56,13 @@ class Workflow(States[I, R]):
                 or the pending questions, where nothing is left to do.
             config: ``{"configurable": {"thread_id": …}, …}``; body and tasks can read it.
             thread_id: the thread, in place of the config's.
+            checkpoint_id: a run to go back to, in place of the config's: with a value, the new run's ``previous`` is
+                what that run left; with ``None``, its input runs again as a new run. The newest run, while it is
+                open, goes on as without an id.
 
         Raises:
+            UnknownCheckpoint: the thread has no such run.
+            RunCancelled: somebody called :meth:`cancel`; continue with ``invoke(None)``.
             MissingThreadId: there is a checkpointer and no thread id.
             ThreadBusy: a live run holds the thread.
             UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as
@@ -65,8 +72,8 @@ class Workflow(States[I, R]):
         """
         frame: Frame | None = _context.frame()
         if frame is not None:
-            return self._invoke_nested(frame, input, config, thread_id)
-        return _answer(self._run(self._place(config, thread_id), input, Watch()))
+            return self._invoke_nested(frame, input, _at(config, checkpoint_id), thread_id)
+        return _answer(self._run(self._place(config, thread_id, checkpoint_id), input, Watch()))
 
     def stream(
         self,
@@ -74,6 +81,7 @@ class Workflow(States[I, R]):
         config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
         thread_id: str | None = None,
+        checkpoint_id: str | None = None,
         stream_mode: str | Sequence[str] = "updates",
     ) -> Iterator[Any]:
         """Run the workflow and yield what happens, as it happens; nothing begins before the first ``next``.
@@ -89,6 +97,7 @@ class Workflow(States[I, R]):
             input: as for :meth:`invoke`.
             config: as for :meth:`invoke`.
             thread_id: as for :meth:`invoke`.
+            checkpoint_id: as for :meth:`invoke`.
             stream_mode: one mode, or a list of modes.
 
         Raises:
@@ -98,8 +107,8 @@ class Workflow(States[I, R]):
         modes, labelled = _stream.checked(stream_mode)
         frame: Frame | None = _context.frame()
         if frame is not None:
-            return self._stream_nested(frame, input, config, thread_id, (modes, labelled))
-        place = self._place(config, thread_id)
+            return self._stream_nested(frame, input, _at(config, checkpoint_id), thread_id, (modes, labelled))
+        place = self._place(config, thread_id, checkpoint_id)
         watch = Watch()
 
         def work(tell: Callable[[Event], None]) -> None:
@@ -132,18 +141,11 @@ class Workflow(States[I, R]):
         self, place: Place, plan: Plan, given: I | Command | None, watch: Watch, parent: Parent | None
     ) -> Returned | Paused:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018 - `_place` saw to it
-        taker = _claim.Taker(
-            checkpointer=place.checkpointer,
-            thread=place.thread,
-            clock=place.engine.clock,
-            watch=place.engine.watch,
-            lease=place.engine.lease,
-        )
         request, owner = self._request(place, given, parent), _owner.make()
         end = _owner.ending(owner)
         try:
             _owner.enter(owner)
-            taken = _claim.take(taker, request, owner)
+            taken = _claim.take(self._taker(place), request, owner)
             if isinstance(taken, _claim.Settled):
                 return self._settled(place, taken, watch)
             return self._execute(place, Execution(plan, watch, taken), taken.holding)
@@ -151,28 +153,40 @@ class Workflow(States[I, R]):
             end()
 
     def _execute(self, place: Place, execution: Execution, holding: Holding) -> Returned | Paused:
+        sessions, session = place.engine.executions, holding.owner.session
         place.engine.keeper.hold(holding)
         try:
-            return execution.execute()
+            sessions[session] = execution
+            ended = execution.execute()
         finally:
+            sessions.pop(session, None)
+            execution.over()
             place.engine.keeper.let_go(holding)
+        if self._options.retention is not None:
+            finished = isinstance(ended, Returned)
+            self._options.retention.apply(
+                holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
+            )
+        return ended
 
     def _request(self, place: Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
+        if place.checkpoint is not None:
+            return self._request_at(place, given, parent)
         if isinstance(given, Command):
             return _claim.Resume(workflow=self.name, command=given)
         if given is None and parent is None:
             return _claim.Continue(workflow=self.name)
-        where = f"the input of {self.name!r}"
-        text = serde.encode(given, self._accepts, where=where, identity=f"{place.thread}/input")
-        return _claim.Start(workflow=self.name, input=Value(text=text), parent=parent)
+        return self._start(place, given, parent)
 
     def _settled(self, place: Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
         run = settled.run
+        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
+        if run.status is Status.ABANDONED:
+            return Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.finished is None:
             interrupts = pending(run)
             watch.tell(RunInterrupted(namespace=(), interrupts=interrupts))
             return Paused(interrupts=interrupts)
-        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
         return Returned(value=value)
 
@@ -251,6 +265,17 @@ class Workflow(States[I, R]):
         return _stream.iterate(work, _stay, modes[0], labelled=modes[1], pool=frame.execution.pool)
 
 
+def _at(
+    config: RunnableConfig | Mapping[str, Any] | None, checkpoint_id: str | None
+) -> RunnableConfig | Mapping[str, Any] | None:
+    """Return a config that addresses a run, where one is given."""
+    if checkpoint_id is None:
+        return config
+    merged: dict[str, Any] = dict(config or {})
+    merged["configurable"] = {**(merged.get("configurable") or {}), "checkpoint_id": checkpoint_id}
+    return merged
+
+
 def _stay() -> None:
     """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
@@ -268,6 +293,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
     Args:
         checkpointer: a URL such as ``"sqlite:///app.db"``, or an opened driver; by default the current engine's.
         store: likewise for long-term memory.
+        retention: which finished runs to keep on each thread; by default all.
 
     Raises:
         InvalidDefinition: the function is a generator or coroutine function, or takes no input.
@@ -294,7 +320,11 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
     def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # a decorator class
     @overload
     def __new__(  # type: ignore[misc]  # likewise
-        cls, *, checkpointer: str | Checkpointer | None = None, store: str | Store | None = None
+        cls,
+        *,
+        checkpointer: str | Checkpointer | None = None,
+        store: str | Store | None = None,
+        retention: Retention | None = None,
     ) -> _Decorator: ...
     def __new__(  # type: ignore[misc]  # likewise
         cls,
@@ -303,9 +333,10 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        retention: Retention | None = None,
     ) -> Any:
         """Decorate the function, or return the decorator."""
-        options = Options(checkpointer=checkpointer, store=store)
+        options = Options(checkpointer=checkpointer, store=store, retention=retention)
         if function is None:
             return functools.partial(Workflow, options=options)
         return Workflow(function, options)

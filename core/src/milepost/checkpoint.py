@@ -31,6 +31,7 @@ from milepost.records import (
     FORMAT,
     Abandoned,
     Batch,
+    Cancelled,
     Claimed,
     Deleted,
     Failed,
@@ -59,6 +60,7 @@ __all__ = [
     "MAX_THREAD_ID_BYTES",
     "Abandoned",
     "Batch",
+    "Cancelled",
     "Capability",
     "Checkpointer",
     "Claimed",
@@ -324,6 +326,10 @@ class Checkpointer(Backend):
         if Capability.CHECKED_TAIL not in self.capabilities:
             self.prune(thread, grave, self._contested(thread, grave))
         self._retrying(self._delete, thread, grave, head.version)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Do what :meth:`delete` does, under LangGraph's name."""
+        self.delete(check_thread_id(thread_id))
 
     # -- for drivers: hooks ------------------------------------------------------------------------------------
 

@@ -150,6 +150,37 @@ class NothingToResume(_ThreadError):
     """A ``Command`` came to a thread that asks nothing: it is finished, failed, or was cut off."""
 
 
+class NothingToCancel(_ThreadError):
+    """The thread's newest run is over, so there is nothing to cancel."""
+
+
+class UnknownCheckpoint(_ThreadError, LookupError):
+    """The thread has no run with this ``checkpoint_id``, or pruning took it. Nothing was started.
+
+    ``get_state_history`` lists the runs that there are.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, checkpoint_id: str) -> None:
+        self.checkpoint_id = checkpoint_id
+        super().__init__(message, thread_id=thread_id)
+
+
+class InvalidUpdate(MilepostError, ValueError):
+    """``update_state`` was told to write as something that is not there. ``choices`` are the values that exist."""
+
+    def __init__(self, message: str, *, choices: Sequence[str]) -> None:
+        self.choices = tuple(choices)
+        super().__init__(message)
+
+
+class RunCancelled(_ThreadError):
+    """The run was cancelled. What had begun is recorded; ``invoke(None)`` goes on. ``reason`` is as given."""
+
+    def __init__(self, message: str, *, thread_id: str, reason: str | None) -> None:
+        self.reason = reason
+        super().__init__(message, thread_id=thread_id)
+
+
 class AlreadyAnswered(NothingToResume):
     """An interrupt id in the command was answered before (guarantee G4). Nothing was changed."""
 

@@ -161,7 +161,13 @@ class Parent(Struct):
 
 
 class Started(Struct):
-    """A run begins. Legal when the thread is neither running nor sleeping."""
+    """A run begins. Legal when the thread is neither running nor sleeping.
+
+    ``after`` is the id of the run before on the thread, ``step`` this run's number. ``source`` is ``"fork"`` or
+    ``"update"`` where it was no input, ``forked`` the run that this one goes back to. What such a run sees as
+    ``previous`` is not what the last run saved: ``base`` carries it, so that pruning may take the original away, and
+    ``previous`` is then this record's own position. So it is where many runs were abandoned since the last finished.
+    """
 
     kind: ClassVar[str] = "started"
     run: str
@@ -171,6 +177,11 @@ class Started(Struct):
     input: Value
     previous: int | None = None  # position of the last finished run's `finished`
     parent: Parent | None = None
+    after: str | None = None
+    step: int | None = None
+    source: str | None = None
+    forked: str | None = None
+    base: Finished | None = None
 
 
 class Claimed(Struct):
@@ -245,7 +256,7 @@ class Resumed(Struct):
 
 
 class Retried(Struct):
-    """A failed run goes on; the outcomes of ``voids`` no longer count."""
+    """A failed or cancelled run goes on; the outcomes of ``voids`` no longer count."""
 
     kind: ClassVar[str] = "retried"
     at: str
@@ -279,8 +290,20 @@ class Failed(Struct):
     unfinished: Mapping[str, str] = MappingProxyType({})
 
 
+class Cancelled(Struct):
+    """Somebody stopped the run: it rests and asks nothing, until it is continued or abandoned.
+
+    ``written`` counts custom events by frame.
+    """
+
+    kind: ClassVar[str] = "cancelled"
+    at: str
+    reason: str | None = None
+    written: Mapping[str, int] = MappingProxyType({})
+
+
 class Abandoned(Struct):
-    """A newer input closed this run while it was interrupted, failed or cut off."""
+    """A newer input closed this run while it was interrupted, failed, cancelled or cut off."""
 
     kind: ClassVar[str] = "abandoned"
     at: str
@@ -304,6 +327,7 @@ Record: TypeAlias = (
     | Retried
     | Finished
     | Failed
+    | Cancelled
     | Abandoned
     | Deleted
 )
@@ -320,10 +344,15 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Retried,
         Finished,
         Failed,
+        Cancelled,
         Abandoned,
         Deleted,
     )
 }
+
+
+def _finished(raw: dict[str, Any]) -> Finished:
+    return Finished(**{key: _PARSE[key](item) if key in _PARSE else item for key, item in raw.items()})
 
 
 def _failure(raw: dict[str, Any]) -> Failure:
@@ -342,6 +371,7 @@ _PARSE: Final[dict[str, Any]] = {
     "owner": lambda raw: Owner(**raw),
     "parent": lambda raw: Parent(**raw),
     "error": _failure,
+    "base": _finished,
     "input": _null_value,
     "result": _null_value,
     "save": _null_value,

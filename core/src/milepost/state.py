@@ -18,17 +18,29 @@ if TYPE_CHECKING:
     from milepost.question import Interrupt
     from milepost.timeline import Timeline
 
-__all__ = ["Session", "StateSnapshot", "TaskState", "Try"]
+__all__ = ["Session", "StateSnapshot", "StateUpdate", "TaskState", "Try"]
 
 _PREVIEW: Final = 120  # characters of a question
+
+
+class StateUpdate(Struct):
+    """One of the updates of ``bulk_update_state`` (LangGraph's name): what ``update_state`` takes."""
+
+    values: Any
+    as_node: str | None
+
+    def __init__(self, values: Any, as_node: str | None = None) -> None:
+        super().__init__(values=values, as_node=as_node)
 
 
 class StateSnapshot(Struct):
     """What is on record for a thread (the name and most fields are LangGraph's).
 
-    ``values`` is the last result returned on the thread, None before the first. ``next`` holds the workflow's name
-    while the newest run is not over. ``status`` is None for a thread nobody has started. ``config`` addresses the
-    newest run. ``error`` is what a failed run failed with. ``owner`` says who works on it now.
+    ``values`` is the run's result or, while it has none, the last one returned before it; None before the first.
+    ``next`` holds the workflow's name while the run is not over. ``status`` is None for a thread nobody has started.
+    ``config`` addresses the run, ``parent_config`` the one it followed or went back to. ``metadata`` has its
+    ``source`` (``"input"``, ``"fork"`` or ``"update"``), ``step`` (its number on the thread) and ``parents``.
+    ``error`` is what a failed run failed with. ``owner`` says who works on it now.
 
     ``tasks`` are the calls that have an outcome and the questions that wait for an answer. Beside them ``answered``
     holds the questions that were answered, ``unfinished`` the calls that had begun at the last rest and have no outcome
@@ -44,6 +56,8 @@ class StateSnapshot(Struct):
     interrupts: tuple[Interrupt, ...] = ()
     error: str | None = None
     owner: Owner | None = None
+    metadata: dict[str, Any] | None = None
+    parent_config: dict[str, Any] | None = None
     workflow: str | None = None
     answered: tuple[TaskState, ...] = ()
     unfinished: tuple[TaskState, ...] = ()
@@ -69,6 +83,26 @@ class StateSnapshot(Struct):
     def _repr_html_(self) -> str:
         """Return the picture and a table, for notebooks."""
         return self.timeline()._repr_html_()
+
+
+def address(thread: str, run: str) -> dict[str, Any]:
+    """Return the config that addresses a run."""
+    return {"configurable": {"thread_id": thread, "checkpoint_id": run}}
+
+
+def metadata(run: RunState) -> dict[str, Any]:
+    """Return what is told of how a run came about."""
+    started = run.started
+    told: dict[str, Any] = {"source": started.source or "input", "parents": {}}
+    if started.step is not None:
+        told["step"] = started.step
+    return told
+
+
+def parent_config(thread: str, run: RunState) -> dict[str, Any] | None:
+    """Return the config of the run that this one followed, or went back to."""
+    parent = run.started.forked or run.started.after
+    return None if parent is None else address(thread, parent)
 
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:

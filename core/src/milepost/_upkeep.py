@@ -1,0 +1,241 @@
+"""A workflow's threads as wholes: listing, cancelling, copying, pruning, deleting.  (layer 18)"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from milepost import _context, _owner, _travel
+from milepost._clock import LOOK_SECONDS
+from milepost._declared import I, R
+from milepost._engine import current_engine, execution_of
+from milepost._states import States
+from milepost.checkpoint import check_thread_id
+from milepost.errors import NoCheckpointer, ThreadBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime, timedelta
+
+    from milepost._declared import Place
+    from milepost._engine import Engine
+    from milepost._listing import PendingInterrupts, Threads
+    from milepost._retention import Pruned
+    from milepost._states import Config
+    from milepost.checkpoint import Checkpointer, Head
+
+_POLL_SECONDS: Final = 0.01
+_PATIENCE: Final = 5.0
+
+
+class Upkeep(States[I, R]):
+    """The part of a workflow that looks after whole threads."""
+
+    # -- which there are -----------------------------------------------------------------------------------------
+
+    def list_threads(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Threads:
+        """List this workflow's threads, in the order of their ids, as their heads show them.
+
+        Args:
+            status: one status, or several; by default all.
+            limit: how many at most; the iterator's ``cursor`` then goes on.
+            cursor: where an earlier listing ended.
+
+        Raises:
+            NoCheckpointer: nothing is kept for this workflow.
+            ValueError: there is no such status, or ``limit`` is below 1.
+        """
+        from milepost import _listing
+
+        _, checkpointer = self._backend()
+        return _listing.list_threads(
+            checkpointer, status=status, workflow=self.name, limit=limit, cursor=cursor
+        )
+
+    def pending_interrupts(self) -> Iterator[PendingInterrupts]:
+        """Yield what this workflow's threads ask, from their journals, in the order of thread ids.
+
+        Raises:
+            NoCheckpointer: nothing is kept for this workflow.
+        """
+        from milepost import _listing
+
+        _, checkpointer = self._backend()
+        return _listing.pending_interrupts(checkpointer, workflow=self.name)
+
+    # -- stopping ------------------------------------------------------------------------------------------------
+
+    def cancel(
+        self,
+        config: Config = None,
+        *,
+        thread_id: str | None = None,
+        reason: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Cancel a thread's newest run; when this returns, it is on record as cancelled.
+
+        A run under way in this process begins no further task; those that have begun are awaited and recorded, and
+        its caller gets ``RunCancelled``. The questions of a run that waits are withdrawn. ``invoke(None)`` goes on
+        with a cancelled run, and asks again under the same ids; a new input abandons it. Cancelling it again does
+        nothing. Called from within the run, this returns at once, and the run stops at its next call into milepost.
+
+        Args:
+            config: the thread.
+            thread_id: the thread, in place of the config's.
+            reason: why; recorded, and part of what the caller gets.
+            timeout: seconds to wait for tasks that have begun.
+
+        Raises:
+            NothingToCancel: the run is over.
+            ThreadBusy: another process runs it.
+            TimeoutError: it has not stopped yet, and will when its tasks return.
+            UnknownThread, WrongWorkflow, NoCheckpointer, MissingThreadId: as they say.
+        """
+        checkpointer, thread, place = self._kept(config, thread_id)
+        clock = place.engine.clock
+        began = clock.monotonic()
+        while True:
+            head = checkpointer.load_head(thread)
+            self._check_bound(head)
+            execution = _under_way(head)
+            if execution is None:
+                if self._cancelled_at_rest(place, reason, clock.monotonic() - began):
+                    return
+            elif _is_within(execution):
+                execution.cancel(reason)
+                return
+            else:
+                left = None if timeout is None else timeout - (clock.monotonic() - began)
+                _await(execution.cancel(reason), left, place)
+
+    def _cancelled_at_rest(self, place: Place, reason: str | None, waited: float) -> bool:
+        """Cancel a run that nobody executes; False where a call of this process holds the thread for a moment."""
+        try:
+            self._change(place, _travel.Cancel(workflow=self.name, reason=reason))
+        except ThreadBusy as busy:
+            if waited > _PATIENCE or busy.retry_after:  # another process holds it, which its lease tells
+                raise
+            threading.Event().wait(_POLL_SECONDS)
+            return False
+        return True
+
+    # -- keeping and dropping ------------------------------------------------------------------------------------
+
+    def prune(
+        self,
+        *,
+        keep_last: int | None = None,
+        older_than: timedelta | float | datetime | None = None,
+        threads: str | Iterable[str] | None = None,
+    ) -> Pruned:
+        """Drop runs that have ended, of all this workflow's threads or of these, while everything goes on.
+
+        Of each thread the newest ``keep_last`` runs stay, and those that have not ended before ``older_than``. The
+        newest stays in any case; while it is not done, so does what its ``previous`` is.
+
+        Args:
+            keep_last: how many runs of each thread stay, at least 1; one where only the age is given.
+            older_than: a timedelta or seconds before now, or a datetime.
+            threads: thread ids.
+
+        Raises:
+            WrongWorkflow: one of these threads belongs to another workflow.
+            NoCheckpointer: nothing is kept for this workflow.
+            ValueError: nothing is said, or what cannot be; see ``Retention``.
+        """
+        from milepost import _retention
+
+        retention = _retention.Retention(keep_last=keep_last, older_than=older_than)
+        engine, checkpointer = self._backend()
+        names = self._named(checkpointer, threads)
+        return _retention.prune_threads(checkpointer, names, retention, engine.clock.now())
+
+    def _named(self, checkpointer: Checkpointer, threads: str | Iterable[str] | None) -> Iterator[str]:
+        if threads is None:
+            return (info.thread_id for info in self.list_threads())
+        given = [threads] if isinstance(threads, str) else list(threads)
+        names = [check_thread_id(thread) for thread in given]
+        for thread in names:
+            self._check_bound(checkpointer.load_head(thread))
+        return iter(names)
+
+    def copy_thread(self, source: str, target: str) -> None:
+        """Make a second thread with the journal of a first, in the same backend: runs, results, open questions.
+
+        The two go on separately from there. A run under way in the source is cut off in the copy. Run ids and
+        interrupt ids are the same in both; they are always used together with a thread's id.
+
+        Raises:
+            UnknownThread: nothing is on record for the source.
+            TargetDiffers: the target is there already, or was deleted; nothing was overwritten.
+            SourceChanged: the source was pruned or deleted meanwhile; the target was deleted.
+            WrongWorkflow: the source belongs to another workflow.
+            InvalidThreadId: the two are the same, or no thread ids.
+            SignatureInvalid: a value is pickled, and signed for the source alone.
+        """
+        from milepost import _duplicate
+
+        engine, checkpointer = self._backend()
+        source, target = check_thread_id(source), check_thread_id(target)
+        self._check_bound(checkpointer.load_head(source))
+        _duplicate.duplicate(checkpointer, source, target, engine.clock, lease=engine.lease)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread with all its runs; one that nobody has started is no error.
+
+        Whoever runs it is told at the next write (``OwnershipLost``).
+
+        Raises:
+            WrongWorkflow: the thread belongs to another workflow.
+            NoCheckpointer: nothing is kept for this workflow.
+        """
+        _, checkpointer = self._backend()
+        thread = check_thread_id(thread_id)
+        self._check_bound(checkpointer.load_head(thread))
+        checkpointer.delete(thread)
+
+    def _backend(self) -> tuple[Engine, Checkpointer]:
+        engine = current_engine()
+        checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
+        if checkpointer is None:
+            raise NoCheckpointer(f"workflow {self.name!r} has no checkpointer, so nothing is on record")
+        return engine, checkpointer
+
+
+def _under_way(head: Head | None) -> Any:
+    """Return the execution that holds a thread, if it is one of this process."""
+    if head is None or head.owner is None or not _owner.is_here(head.owner):
+        return None
+    return execution_of(head.owner.session)
+
+
+def _is_within(execution: Any) -> bool:
+    """Tell whether this is called from a body or a task of that execution, or of one that it waits for."""
+    frame = _context.frame()
+    around = None if frame is None else frame.execution
+    while around is not None:
+        if around is execution:
+            return True
+        around = around.watch.around
+    return False
+
+
+def _await(over: threading.Event | None, seconds: float | None, place: Place) -> None:
+    """Wait until an execution is over; None means that it is."""
+    left = seconds
+    while over is not None and not over.is_set():
+        if left is not None and left <= 0:
+            raise TimeoutError(
+                f"the run on thread {place.thread!r} has not stopped in {seconds} s: it stops, cancelled, when the "
+                f"tasks that it has begun return"
+            )
+        look = LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
+        over.wait(look)
+        left = None if left is None else left - look
