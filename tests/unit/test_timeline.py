@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from milepost.checkpoint import Owner
 from milepost.state import Session, StateSnapshot, TaskState, Try
-from milepost.timeline import Bar, Timeline, _words
+from milepost.timeline import Bar, Timeline, _svg, _words
 from milepost.timeline._axis import Measure, axis, union, without
 from milepost.timeline._moments import clock, coarse, duration, instant
 
@@ -227,6 +227,10 @@ def test_what_was_replayed_is_counted_for_each_session_until_its_caller_is_on_re
     assert [bar for bar in bars(timeline, "0") if bar[0] == "replay"] == [("replay", 2, 2), ("replay", 4, 4)]
 
 
+def test_a_moment_at_the_end_is_drawn_before_the_end():
+    check_svg(picture(call("0", 0, 9), call("1", 9, 9), call("2", 9, 9, status="cancelled")).svg())
+
+
 def test_clocks_that_step_back_and_times_that_are_none_break_nothing():
     sessions = [session(100, 90, "interrupted"), session(5, 3, "done", how="resumed")]
     odd = TaskState(id="2", name="odd", status="done", began="now", ended="soon")
@@ -360,6 +364,8 @@ def check_place(element, wide, high):
         assert number.get("x", 0) + number["width"] <= wide + 0.11
         assert number.get("y", 0) + number["height"] <= high + 0.11
         assert number["width"] > 0
+    if element.get("class") in {"work", "body", "failed", "wait", "cancelled"}:
+        assert number["x"] + number["width"] <= wide - _svg._PAD + 0.11  # where the axis ends
     if element.tag == f"{SVG}line":
         assert max(number["x1"], number["x2"]) <= wide
         assert max(number["y1"], number["y2"]) <= high
