@@ -324,3 +324,26 @@ def test_custom_events_from_before_are_not_shown_again(engine):
     cancelling.clear()
     seen += body.stream(None, thread_id="t", stream_mode="custom")
     assert seen == ["once", "then"]
+
+
+def test_a_consumer_may_cancel_the_run_that_it_streams(engine):
+    go = threading.Event()
+
+    @task
+    def wait() -> str:
+        assert go.wait(30)
+        return "waited"
+
+    @entrypoint
+    def body(given) -> Any:
+        return [work("before").result(), wait().result(), work("after").result()]
+
+    stream = body.stream(1, thread_id="t")
+    assert next(stream) == {"work": "before!"}
+    threading.Timer(0.05, go.set).start()
+    body.cancel(thread_id="t")
+    with pytest.raises(RunCancelled):
+        list(stream)
+    assert body.get_state(thread_id="t").status == "cancelled"
+    assert body.invoke(None, thread_id="t") == ["before!", "waited", "after!"]
+    assert ran == {"before": 1, "after": 1}

@@ -288,7 +288,7 @@ PLACES = [
 
 
 class Writer:
-    """Starts, abandons, resumes and goes back on a thread of its own, and knows what each must give."""
+    """Starts, abandons, cancels, resumes, writes and goes back on a thread of its own; knows what each must give."""
 
     def __init__(self, url: str, number: int, rounds: int) -> None:
         self.thread = f"thread-{number}"
@@ -313,12 +313,13 @@ class Writer:
         return self._worker.is_alive()
 
     def _work(self) -> None:
+        moves = (self._plain, self._abandoning, self._back, self._cancelling, self._writing)
         try:
             with milepost.open_checkpointer(self._url) as driver:
                 engine = Engine(checkpointer=driver, workers=1)
                 with engine:
                     for given in range(self._rounds):
-                        self._random.choice((self._plain, self._abandoning, self._back))(given)
+                        self._random.choice(moves)(given)
                 engine.close()
         except BaseException as error:
             self.error = error
@@ -333,6 +334,18 @@ class Writer:
         for left in range(self._random.randrange(1, 3)):
             counting.invoke(1000 + left, thread_id=self.thread)
         assert counting.get_state(thread_id=self.thread).values == self.sum
+        self._plain(given)
+
+    def _cancelling(self, given: int) -> None:
+        asked = counting.invoke(given, thread_id=self.thread)
+        counting.cancel(thread_id=self.thread)
+        assert counting.invoke(None, thread_id=self.thread) == asked
+        self._answer((self.sum or 0) + 2 * given)
+
+    def _writing(self, given: int) -> None:
+        counting.invoke(1000, thread_id=self.thread)
+        self.sum = (self.sum or 0) + given
+        counting.update_state({"configurable": {"thread_id": self.thread}}, self.sum)
         self._plain(given)
 
     def _back(self, given: int) -> None:
@@ -375,7 +388,7 @@ def test_pruning_under_load_loses_nothing_and_leaves_what_it_promises(name, back
                 pruned += report.runs
             for writer in writers:
                 writer.end()
-            counting.prune(keep_last=2)
+            pruned += counting.prune(keep_last=2).runs
             for writer in writers:
                 _check_kept(driver, writer.thread, keep_last=2)
                 assert counting.invoke(None, thread_id=writer.thread) == writer.sum

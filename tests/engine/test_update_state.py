@@ -12,10 +12,12 @@ from milepost.errors import (
     InvalidUpdate,
     NothingToResume,
     NotSerializable,
+    StorageUnavailable,
     ThreadBusy,
     UnknownThread,
     WrongWorkflow,
 )
+from milepost.memory import MemoryCheckpointer
 
 HERE = {"configurable": {"thread_id": "t"}}
 
@@ -217,6 +219,39 @@ def test_another_engine_reads_what_was_written(engine, checkpointer):
     with other:
         assert adding.invoke(1, thread_id="t") == 9
     other.close()
+
+
+class DiesAfterTheAppend(MemoryCheckpointer):
+    """Takes no change of a head any more, from the second on: as if the process had died in between."""
+
+    left = 99
+
+    def _swap_head(self, head, data, expected):
+        self.left -= 1
+        if self.left < 0:
+            raise StorageUnavailable("gone")
+        return super()._swap_head(head, data, expected)
+
+    def _pause(self, seconds):
+        """Send again at once."""
+
+
+def test_what_is_on_record_counts_though_the_head_was_not_laid_down():
+    driver = DiesAfterTheAppend(atomic_head=False, checked_tail=False)
+    keeping = entrypoint(checkpointer=driver)(asking.func)
+    keeping.invoke("first", thread_id="t")
+    driver.left = 1
+    keeping.update_state(HERE, "written")
+    assert driver.load_head("t").status == "running"
+    driver.left = 99
+    assert keeping.get_state(thread_id="t").values == "written"
+    keeping.invoke("second", thread_id="t")
+    driver.left = 1
+    keeping.cancel(thread_id="t")
+    driver.left = 99
+    assert keeping.get_state(thread_id="t").status == "cancelled"
+    keeping.invoke(None, thread_id="t")
+    assert keeping.invoke(Command(resume="yes"), thread_id="t") == ["second", "written", "yes"]
 
 
 def test_several_updates_follow_one_another(engine):

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milepost._claim import Continue, Resume, Settled, Start, decide, last_finished, read_thread
-from milepost._fold import RunState, ThreadState, voided
+from milepost._claim import Continue, Origin, Resume, Settled, Start, decide, last_finished, read_thread
+from milepost._fold import CLOSED, RunState, ThreadState, voided
+from milepost._travel import Cancel, Close, Plant, Replay, Update
 from milepost.checkpoint import (
     Abandoned,
     Batch,
+    Cancelled,
     Claimed,
     Deleted,
     Failed,
@@ -99,6 +101,10 @@ def abandoned(run=RUN):
     return Abandoned(at="now", run=run)
 
 
+def cancelled(reason=None):
+    return Cancelled(at="now", reason=reason)
+
+
 def folded(*batches):
     """Fold batches, each a session and its records; a lone record is a batch of session ``a``."""
     state = ThreadState(thread="t")
@@ -157,18 +163,20 @@ STATES = {
     "failed": (started(), failed()),
     "done": (started(), finished()),
     "abandoned": (started(), interrupted(), abandoned()),
+    "cancelled": (started(), interrupted(), cancelled()),
 }
 NEXT = {
     "started": (started("run-2"), {"unknown", "done", "abandoned"}),
     "claimed": (claimed(), set(STATES)),
-    "outcome": (outcome("9"), {"running", "interrupted", "failed"}),
-    "observed": (observed(), {"running", "interrupted", "failed"}),
+    "outcome": (outcome("9"), {"running", "interrupted", "failed", "cancelled"}),
+    "observed": (observed(), {"running", "interrupted", "failed", "cancelled"}),
     "interrupted": (interrupted(), {"running"}),
     "resumed": (resumed(), {"interrupted"}),
-    "retried": (retried(), {"failed"}),
+    "retried": (retried(), {"failed", "cancelled"}),
     "finished": (finished(), {"running"}),
     "failed": (failed(), {"running"}),
-    "abandoned": (abandoned(), {"running", "interrupted", "failed"}),
+    "abandoned": (abandoned(), {"running", "interrupted", "failed", "cancelled"}),
+    "cancelled": (cancelled(), {"running", "interrupted", "failed"}),
 }
 
 
@@ -186,7 +194,7 @@ def test_what_may_follow_what(before, kind):
 
 
 @pytest.mark.parametrize(
-    "record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned()]
+    "record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned(), cancelled()]
 )
 def test_after_a_claim_no_record_of_the_former_owner_is_legal(record):
     state = folded(started(), ("b", claimed("b")), ("a", record))
@@ -224,6 +232,32 @@ def test_an_answer_to_what_is_not_asked_rejects_the_whole_answer():
     state = folded(started(), interrupted("q", "r"), resumed(q=NULL, s=NULL))
     assert reasons(state) == ["resumed: it answers what is not asked"]
     assert (state.status, state.run.pending, state.run.answers) == (Status.INTERRUPTED, ("q", "r"), {})
+
+
+def test_a_cancelled_run_asks_nothing_and_asks_again_when_it_goes_on():
+    state = folded(
+        started(), interrupted("q"), ("b", claimed("b"), cancelled("why")), ("c", resumed("c", q=NULL))
+    )
+    assert (state.status, state.run.pending, state.run.asks) == (Status.CANCELLED, (), ())
+    assert reasons(state) == ["resumed: nothing is asked"]
+    state.apply(4, Batch(id="d-1", records=(retried(session="d"), outcome("1"), interrupted("q"))))
+    assert (state.status, state.run.asks) == (Status.INTERRUPTED, ("q",))
+    assert len(state.rejected) == 1
+
+
+def test_an_abandoned_run_remembers_what_it_asked_and_asks_nothing():
+    state = folded(started(), interrupted("q"), ("b", abandoned()))
+    assert (state.run.pending, state.run.asks) == (("q",), ())
+
+
+def test_what_a_start_says_of_its_origin_is_read_back():
+    base = Finished(run="run-0", at="then", result=NULL, save=Value(text="[1]"))
+    record = Started(
+        run=RUN, workflow="wf", at="now", owner=owner(), input=NULL, previous=7, after="run-0", step=3,
+        source="fork", forked="run-0", base=base,
+    )  # fmt: skip
+    batch = Batch(id="a-1", records=(record, cancelled("why")))
+    assert Batch.decode(batch.encode(), thread="t", position=7) == batch
 
 
 def test_a_question_is_answered_once():
@@ -313,6 +347,7 @@ BODY = st.one_of(
     st.builds(retried, CALLS, session=SESSIONS),
     st.builds(finished, RUNS),
     st.builds(abandoned, RUNS),
+    st.just(cancelled()),
 )
 STARTS = st.builds(started, RUNS, SESSIONS, st.one_of(st.none(), st.integers(0, 5)))
 BATCHES = st.one_of(
@@ -395,6 +430,7 @@ def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
         Start(workflow="wf", input=NULL),
         Continue(workflow="wf"),
         Resume(workflow="wf", command=Command(resume=answer)),
+        Replay(workflow="wf", input=NULL, origin=Origin(run=RUN, base=None)),
     ]
     for request in requests:
         state = folded(*journal)
@@ -410,6 +446,30 @@ def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
         assert len(state.rejected) == before
         assert state.status is Status.RUNNING
         assert state.owned_by("new")
+
+
+@settings(max_examples=300, deadline=None)
+@given(JOURNALS)
+def test_whatever_changes_a_thread_from_outside_is_legal_and_leaves_it_at_rest(journal):
+    start = Start(workflow="wf", input=NULL, origin=Origin(run=RUN, base=None))
+    requests = {
+        Update(workflow="wf", encode=lambda _: (NULL, None)): {Status.DONE},
+        Plant(start=start, source="fork"): {Status.CANCELLED},
+        Cancel(workflow="wf", reason="why"): {Status.CANCELLED},
+        Close(workflow="wf"): CLOSED,
+    }
+    for request, left in requests.items():
+        state = folded(*journal)
+        before = len(state.rejected)
+        try:
+            decided = decide(state, request, owner("new"), "now")
+        except MilepostError:
+            assert state.status is None or state.status in CLOSED
+            continue
+        if not isinstance(decided, Settled):
+            state.apply(state.tail, Batch(id="new-t0", records=decided))
+        assert len(state.rejected) == before
+        assert state.status in left
 
 
 @pytest.mark.parametrize("before", [(), (started(),), (started(), finished()), (started(), interrupted())])

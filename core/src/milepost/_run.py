@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from milepost._clock import Clock
     from milepost._fold import RunState
     from milepost._pool import Pool
-    from milepost.checkpoint import Checkpointer
+    from milepost.checkpoint import Checkpointer, Owner
     from milepost.events import Event
     from milepost.store import Store
 
@@ -134,6 +134,12 @@ class Execution:
         """The run, as it was when the thread was taken."""
         assert self._taken is not None  # noqa: S101 - asked only where something is recorded
         return self._taken.run
+
+    @property
+    def session(self) -> Owner:
+        """Who executes this, where something is recorded."""
+        assert self._taken is not None  # noqa: S101 - likewise
+        return self._taken.holding.owner
 
     # -- for frames ------------------------------------------------------------------------------------------------
 

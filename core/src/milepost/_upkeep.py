@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from milepost._listing import PendingInterrupts, Threads
     from milepost._retention import Pruned
     from milepost._states import Config
-    from milepost.checkpoint import Checkpointer, Head
+    from milepost.checkpoint import Checkpointer, Head, Owner
 
 _POLL_SECONDS: Final = 0.01
 _PATIENCE: Final = 5.0
@@ -113,7 +113,7 @@ class Upkeep(States[I, R]):
                 return
             else:
                 left = None if timeout is None else timeout - (clock.monotonic() - began)
-                _await(execution.cancel(reason), left, place)
+                _await(execution.cancel(reason), execution.session, left, place)
 
     def _cancelled_at_rest(self, place: Place, reason: str | None, waited: float) -> bool:
         """Cancel a run that nobody executes; False where a call of this process holds the thread for a moment."""
@@ -227,10 +227,10 @@ def _is_within(execution: Any) -> bool:
     return False
 
 
-def _await(over: threading.Event | None, seconds: float | None, place: Place) -> None:
-    """Wait until an execution is over; None means that it is."""
+def _await(over: threading.Event | None, session: Owner, seconds: float | None, place: Place) -> None:
+    """Wait until an execution is over; None means that it is. One that Ctrl-C cut short has ended its session."""
     left = seconds
-    while over is not None and not over.is_set():
+    while over is not None and not over.is_set() and _owner.is_here(session):
         if left is not None and left <= 0:
             raise TimeoutError(
                 f"the run on thread {place.thread!r} has not stopped in {seconds} s: it stops, cancelled, when the "
