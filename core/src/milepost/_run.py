@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, serde
-from milepost._call import Ended, Watch, failure
+from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
 from milepost._struct import Struct
+from milepost._telling import Telling
 from milepost.checkpoint import Failed, Finished, Interrupted, Parent, Question, Status, Value
 from milepost.errors import (
     DivergenceError,
@@ -21,18 +22,18 @@ from milepost.errors import (
     StorageError,
     TooLarge,
 )
-from milepost.events import RunInterrupted, WorkflowFinished
+from milepost.events import WorkflowFailed, WorkflowFinished, WorkflowInterrupted, WorkflowUnfinished
 from milepost.question import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState
     from milepost._pool import Pool
+    from milepost._watch import Watch
     from milepost.checkpoint import Checkpointer
-    from milepost.events import Event
     from milepost.store import Store
 
 # A run on another thread may answer a call with what it asks.
@@ -91,6 +92,7 @@ class Execution:
         self.pool = plan.pool
         self.clock = plan.clock
         self.engine = plan.engine
+        self.telling = Telling(self)
         self.thread_id: str | None = None
         self.run_id: str | None = None
         self.journal: Journal | None = None
@@ -106,6 +108,8 @@ class Execution:
         self._delivered: list[tuple[BaseException, str]] = []
         self._heard: dict[str, int] = {}
         self._root: Frame | None = None
+        self._failed = False
+        self._goes_on = taken is not None and taken.run.position < taken.state.tail - 1
         if taken is not None:
             self.thread_id = taken.state.thread
             self.run_id = taken.run.id
@@ -170,9 +174,11 @@ class Execution:
         with self._lock:
             self._asked[question.id] = question
 
-    def emit(self, event: Event) -> None:
-        """Tell the observers."""
-        self.watch.tell(event)
+    def asked_within(self, path: str) -> tuple[Interrupt, ...]:
+        """Return what a call, and those it made, ask."""
+        with self._lock:
+            asked = [question for question in self._asked.values() if question.call.startswith(f"{path}.")]
+        return as_interrupts(_in_order(asked))
 
     def wrote(self, path: str) -> bool:
         """Count a custom event; those that were counted before a pause are not shown again."""
@@ -233,14 +239,38 @@ class Execution:
         Raises:
             BaseException: what the body raised, what stopped it, or what made it impossible to go on.
         """
-        if self._taken is None:
-            return self._conclude_unrecorded(self._run_body(given))
-        return self._conclude(self._run_recorded())
+        try:
+            if self._taken is None:
+                ended: Returned | Paused = self._conclude_unrecorded(self._run_body(given))
+            else:
+                ended = self._conclude(self._run_recorded())
+            self._tell_end(ended)
+        except BaseException as error:
+            self._tell_broken_off(error)
+            raise
+        finally:
+            self.watch.close()
+        return ended
+
+    def _tell_end(self, ended: Returned | Paused) -> None:
+        name = self.plan.step.name
+        if isinstance(ended, Paused):
+            self.telling.body_ended(name, WorkflowInterrupted, interrupts=ended.interrupts)
+        else:
+            self.telling.body_ended(name, WorkflowFinished, result=ended.value)
+
+    def _tell_broken_off(self, error: BaseException) -> None:
+        if self._failed:
+            self.telling.body_ended(self.plan.step.name, WorkflowFailed, error=error)
+        else:
+            self.telling.body_ended(self.plan.step.name, WorkflowUnfinished)
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
         scope = Scope(store=self.plan.store, previous=self._previous)
         self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
+
+        self.telling.body_began(frame, given, again=self._goes_on)
 
         def body() -> Ended:
             return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
@@ -261,13 +291,7 @@ class Execution:
     def _given(self) -> Any:
         """Return the input as recorded, decoded anew."""
         assert self._taken is not None  # noqa: S101
-        run, plan = self._taken.run, self.plan
-        return serde.decode(
-            run.started.input.raw,
-            plan.accepts,
-            where=f"the input of {plan.step.name!r}",
-            identity=f"{self.thread_id}/input",
-        )
+        return input_of(self._taken.run, self._taken.state.thread, self.plan.accepts)
 
     def _previous(self) -> Any:
         """Return what the run before saved, decoded anew for each frame that asks; None where there was none."""
@@ -302,10 +326,9 @@ class Execution:
         if signal is not None:
             self._raise_stop(signal)
         if ended.error is not None:
+            self._failed = True
             raise ended.error
-        value = ended.value.value if isinstance(ended.value, Final) else ended.value
-        self.emit(WorkflowFinished(namespace=(), name=self.plan.step.name, result=value))
-        return Returned(value=value)
+        return Returned(value=ended.value.value if isinstance(ended.value, Final) else ended.value)
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
         signal = self._ending(ended)
@@ -340,14 +363,12 @@ class Execution:
         raise error if self._cause is None else self._cause  # Ctrl-C while writing is still Ctrl-C
 
     def _pause(self) -> Paused:
-        questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
+        questions = _in_order(self._asked.values())
         record = Interrupted(
             at=self._now(), questions=questions, written=dict(self._written), pending=self._unfinished()
         )
         self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
-        interrupts = as_interrupts(questions)
-        self.emit(RunInterrupted(namespace=(), interrupts=interrupts))
-        return Paused(interrupts=interrupts)
+        return Paused(interrupts=as_interrupts(questions))
 
     def _finish(self, returned: Any) -> Returned:
         final = returned if isinstance(returned, Final) else None
@@ -369,7 +390,6 @@ class Execution:
             self._rest(Finished(run=self.run_id or "", at=self._now(), result=result, save=save), Status.DONE)
         except (NotSerializable, TooLarge) as error:
             self._fail(error)
-        self.emit(WorkflowFinished(namespace=(), name=plan.step.name, result=value))
         return Returned(value=value)
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -383,6 +403,7 @@ class Execution:
             pending=self._unfinished(),
         )
         self._rest(record, Status.FAILED)
+        self._failed = True
         raise error
 
     def _rest(
@@ -416,6 +437,10 @@ class Execution:
         return self.clock.now().isoformat()
 
 
+def _in_order(questions: Iterable[Question]) -> tuple[Question, ...]:
+    return tuple(sorted(questions, key=lambda question: _order(question.call)))
+
+
 def _order(path: str) -> tuple[int, ...]:
     return tuple(int(part) for part in path.split("."))
 
@@ -437,6 +462,12 @@ def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
         )
         for question in questions
     )
+
+
+def input_of(run: RunState, thread: str, declared: Any) -> Any:
+    """Return the input of a run as recorded, decoded anew."""
+    where, identity = f"the input of {run.started.workflow!r}", f"{thread}/input"
+    return serde.decode(run.started.input.raw, declared, where=where, identity=identity)
 
 
 def pending(run: RunState) -> tuple[Interrupt, ...]:
