@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _claim, _context, _ids, serde
+from milepost import _claim, _context, _ids, serde, state
 from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
@@ -117,6 +117,8 @@ class Execution:
                 taken.holding.checkpointer, self.thread_id, taken.holding.owner.session, taken.state.tail
             )
             self._load(taken.run)
+            if watch.checkpoints:
+                self.journal.follow = taken.state.apply
 
     def _load(self, run: RunState) -> None:
         assert self.journal is not None  # noqa: S101 - only a taken run is loaded
@@ -239,6 +241,7 @@ class Execution:
         Raises:
             BaseException: what the body raised, what stopped it, or what made it impossible to go on.
         """
+        self._tell_saved("input")
         try:
             if self._taken is None:
                 ended: Returned | Paused = self._conclude_unrecorded(self._run_body(given))
@@ -258,12 +261,33 @@ class Execution:
             self.telling.body_ended(name, WorkflowInterrupted, interrupts=ended.interrupts)
         else:
             self.telling.body_ended(name, WorkflowFinished, result=ended.value)
+        self._tell_saved("loop")
 
     def _tell_broken_off(self, error: BaseException) -> None:
         if self._failed:
             self.telling.body_ended(self.plan.step.name, WorkflowFailed, error=error)
+            self._tell_saved("loop")
         else:
             self.telling.body_ended(self.plan.step.name, WorkflowUnfinished)
+
+    def _tell_saved(self, source: str) -> None:
+        """Tell those who watch what is on record of the run: when it starts, and when it comes to rest."""
+        if self._taken is None or not self.watch.checkpoints or (source == "input" and self._goes_on):
+            return
+        thread, run, checkpointer = self._taken.state, self._taken.run, self._taken.holding.checkpointer
+        try:
+            last, previous = run.finished, run.started.previous
+            before = None if previous is None else finished_at(checkpointer, thread.thread, previous)
+            last = last or before
+            value = (
+                None if last is None else returned(checkpointer, thread.thread, last, self.plan.step.returns)
+            )
+            tasks = state.tasks(run, pending(run))
+            self.telling.saved(run, source, value, tasks, None if before is None else before.run)
+        except Exception:  # noqa: BLE001 - whoever watches may miss something; the run does not depend on it
+            from milepost import log
+
+            log.logger.warning("what run %s has on record could not be shown", run.id, exc_info=True)
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
@@ -305,10 +329,10 @@ class Execution:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         self.journal.flush()
         holding = self._taken.holding
-        state = _claim.read_thread(
+        found = _claim.read_thread(
             holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread)
         )
-        assert state.run is not None  # noqa: S101 - this run is on record
+        assert found.run is not None  # noqa: S101 - this run is on record
         with self._lock:
             self._shown = {
                 path: max(self._shown.get(path, 0), self._written.get(path, 0))
@@ -317,7 +341,7 @@ class Execution:
             self._written, self._asked, self._delivered, self._heard = {}, {}, [], {}
             if isinstance(self._signal, Restart):
                 self._signal = None
-        self._load(state.run)
+        self._load(found.run)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from milepost._clock import Clock
+    from milepost._fold import RunState
     from milepost._signals import Signal
     from milepost._watch import Watch
     from milepost.events import Ended, Namespace, Started
@@ -62,9 +63,28 @@ class Execution(Protocol):
 
     watch: Watch
     clock: Clock
+    config: Mapping[str, Any]
+    thread_id: str | None
 
     def asked_within(self, path: str) -> tuple[Interrupt, ...]:
         """Return what a call, and those it made, ask."""
+
+
+class TaskState(Protocol):
+    """A call of a snapshot."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def interrupts(self) -> tuple[Interrupt, ...]: ...
 
 
 class Kind(Struct):
@@ -169,8 +189,50 @@ class Telling:
             facts: dict[str, Any] = {"namespace": (), "call": "", "name": name, "at": now}
             self._watch.finish(kind(**facts, **what), events.WorkflowStarted(**facts, input=None))
 
+    def saved(
+        self,
+        run: RunState,
+        source: str,
+        values: Any,
+        tasks: tuple[TaskState, ...],
+        before: str | None,
+    ) -> None:
+        """Tell what is on record of a run; ``before`` is the run whose result it was given as ``previous``."""
+        configurable = self._execution.config.get("configurable") or {}
+        thread = self._execution.thread_id
+
+        def address(run_id: str) -> dict[str, Any]:
+            return {"configurable": {**configurable, "thread_id": thread, "checkpoint_id": run_id}}
+
+        over = run.finished is not None
+        self._watch.tell(
+            events.CheckpointSaved(
+                namespace=(),
+                call="",
+                name=run.started.workflow,
+                at=self._now(),
+                config=address(run.id),
+                metadata={"source": source, "step": -1 if source == "input" else 0, "parents": {}},
+                values=values,
+                next=() if over else (run.started.workflow,),
+                parent_config=None if before is None else address(before),
+                tasks=tuple(map(_task, tasks)),
+            )
+        )
+
     def _now(self) -> str:
         return self._execution.clock.now().isoformat()
+
+
+def _task(task: TaskState) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "name": task.name,
+        "status": task.status,
+        "attempts": task.attempts,
+        "error": task.error,
+        "interrupts": tuple({"value": asked.value, "id": asked.id} for asked in task.interrupts),
+    }
 
 
 def _kind(call: Call) -> Kind:
