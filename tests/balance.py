@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def check_balanced(told: Iterable[events.Event], *, whole: bool = True) -> None:
-    """Check the events of one stream; one that its consumer left is not ``whole``."""
+def check_balanced(told: Iterable[events.Event], *, whole: bool = True, root: str = "") -> None:
+    """Check the events of one stream, of the body or of a call; one that its consumer left is not ``whole``."""
     opened: dict[str, events.Started] = {}
     over: set[str] = set()
     for event in told:
         assert isinstance(event, events.Event)
         if isinstance(event, events.Started):
-            _check_start(event, opened, over)
+            _check_start(event, opened, over, root)
             opened[event.call] = event
         elif isinstance(event, events.Ended):
             _check_end(event, opened)
@@ -35,10 +35,10 @@ def caller(call: str) -> str | None:
     return call[:cut] if cut > 0 else ""
 
 
-def _check_start(event: events.Started, opened: dict[str, events.Started], over: set[str]) -> None:
+def _check_start(event: events.Started, opened: dict[str, events.Started], over: set[str], root: str) -> None:
     assert event.call not in opened, f"began twice: {event}"
     assert event.call not in over, f"began after its end: {event}"
-    around = caller(event.call)
+    around = None if event.call == root else caller(event.call)
     assert around is None or around in opened, f"began outside the call that made it: {event}"
     if event.replayed and around:
         assert not opened[around].replayed, f"a call on record made no call: {event}"

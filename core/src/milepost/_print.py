@@ -68,10 +68,10 @@ class _Pages:
 
     def show(self, event: Event) -> None:
         out = sys.stdout
-        coloured = out.isatty()
+        coloured, encoding = out.isatty(), out.encoding or "utf-8"
         for mode in self._modes:
             for line in self._lines(event, mode, coloured=coloured):
-                out.write(f"{line}\n")
+                out.write(f"{line.encode(encoding, 'replace').decode(encoding)}\n")
         out.flush()
 
     def _lines(self, event: Event, mode: str, *, coloured: bool) -> list[str]:

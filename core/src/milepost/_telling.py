@@ -128,9 +128,10 @@ class Telling:
 
     def suspended(self, call: Call, signal: Signal) -> None:
         """Tell that a call stopped at a question; of one that the run stopped, the run's end tells."""
-        if self._watch.calls and isinstance(signal, Suspended):
-            interrupts = self._execution.asked_within(call.inner.path)
-            self._end(call, _kind(call).interrupted, interrupts=interrupts)
+        kind = _kind(call)
+        wanted = self._watch.calls or (kind is _WORKFLOW and self._watch.listeners)
+        if wanted and isinstance(signal, Suspended):
+            self._end(call, kind.interrupted, interrupts=self._execution.asked_within(call.inner.path))
 
     def finished(self, call: Call, result: Any) -> None:
         """Tell that a call returned, and its result is recorded."""

@@ -56,7 +56,7 @@ class Listener:
         self.calls = calls
         self.checkpoints = checkpoints
         self._open: dict[str, Started] = {}
-        self._over: dict[str, Ended] = {}
+        self._over: dict[str, bool] = {}  # by call: whether it ended at a question
         self._done = False
 
     def hears(self, namespace: Namespace) -> bool:
@@ -81,15 +81,13 @@ class Listener:
 
         A call that stopped at a question runs again when the body starts over. It ends anew only if it ends otherwise.
         """
-        if self._done or not self.calls:
-            self.tell(event)
+        paused = isinstance(event, events.TaskInterrupted | events.WorkflowInterrupted)
+        known = self._over.get(event.call)
+        if self._done or known is False or (known and paused):
             return
-        before = self._over.get(event.call)
-        if before is not None and not _differs(before, event):
-            return
-        if self._open.pop(event.call, None) is None and start is not None:
+        if self._open.pop(event.call, None) is None and start is not None and self.calls:
             self._hand(start)
-        self._over[event.call] = event
+        self._over[event.call] = paused
         self._hand(event)
 
     def leave(self, at: str, root: str | None = None) -> None:
@@ -232,12 +230,6 @@ class Relay:
             self._outer.start(told)
         else:
             self._outer.end(told, None)
-
-
-def _differs(before: Ended, event: Ended) -> bool:
-    """Tell whether an end is news after the one that was told before."""
-    paused = events.TaskInterrupted | events.WorkflowInterrupted
-    return isinstance(before, paused) and not isinstance(event, paused)
 
 
 def _unfinished(start: Started, at: str) -> Ended:
