@@ -156,7 +156,12 @@ def test_debug_wraps_tasks_and_checkpoints(engine):
         ("task_result", 0),
         ("checkpoint", 0),
     ]
-    assert [chunk["payload"].get("name") for chunk in chunks[1:5]] == ["greeting", "upper", "upper", "greeting"]
+    assert [chunk["payload"].get("name") for chunk in chunks[1:5]] == [
+        "greeting",
+        "upper",
+        "upper",
+        "greeting",
+    ]
     assert all(set(chunk) == {"step", "timestamp", "type", "payload"} for chunk in chunks)
     times = [chunk["timestamp"] for chunk in chunks]
     assert times == sorted(times)
@@ -357,7 +362,9 @@ def test_pretty_prints_a_line_for_each_event_that_a_person_can_follow(engine, ca
         return [" ".join(word for word in line[9:].split() if word not in {"ms", "s"}) for line in printed]
 
     def without_times(found):
-        return [" ".join(word for word in line.split() if not word.replace(".", "").isdigit()) for line in found]
+        return [
+            " ".join(word for word in line.split() if not word.replace(".", "").isdigit()) for line in found
+        ]
 
     body.invoke("ada", thread_id="t", print_mode="pretty")
     assert without_times(lines()) == [

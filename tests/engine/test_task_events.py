@@ -145,7 +145,9 @@ def test_times_are_those_of_the_engines_clock():
         again = watched(body, Command(resume=1))
     expected = ["2026-01-01T00:00:00+00:00", "2026-01-01T00:00:02.500000+00:00"]
     assert [event.at for event in first if event.call == "0"] == expected
-    assert [event.at for event in again if event.call == "0"] == expected  # when it happened, not when it is told
+    assert [
+        event.at for event in again if event.call == "0"
+    ] == expected  # when it happened, not when it is told
     assert again[0].at == "2026-01-01T00:01:02.500000+00:00"
 
 
@@ -342,7 +344,7 @@ def test_a_task_that_still_runs_at_the_pause_ends_unfinished_and_is_told_when_it
         ]
         go.set()
         waiting = threading.Event()
-        while not body.get_state(thread_id="t").tasks[0].status == "done":
+        while body.get_state(thread_id="t").tasks[0].status != "done":
             waiting.wait(0.01)
         again = calls(watched(body, Command(resume=1)))
     assert again[1:3] == [
@@ -385,7 +387,9 @@ def test_a_run_that_lost_its_thread_ends_unfinished(checkpointer):
     @entrypoint
     def body(given) -> None:
         upper("a").result()
-        _context.frame().execution._taken.holding.lost = True  # what its keeper finds when the head has another owner
+        _context.frame().execution._taken.holding.lost = (
+            True  # what its keeper finds when the head has another owner
+        )
         upper("b").result()
 
     with closing(Engine(checkpointer=checkpointer, workers=2)) as engine, engine:

@@ -48,9 +48,7 @@ class Audience:
 
     def watch(self, command: Any) -> Any:
         """Consume one stream, and return what to go on with; None where the run is over."""
-        stream = self.stage.workflow.stream(
-            command, thread_id="thread", stream_mode="events", subgraphs=True
-        )
+        stream = self.stage.workflow.stream(command, thread_id="thread", stream_mode="events", subgraphs=True)
         told: list[events.Event] = []
         leave = self.leaves.pop() if self.leaves else 0
         error = None

@@ -103,7 +103,7 @@ class Listener:
     def _hand(self, event: Event) -> None:
         try:
             self.function(event)
-        except Exception:  # noqa: BLE001 - whatever an observer does, the run goes on
+        except Exception:
             import logging
 
             self._done = True

@@ -24,11 +24,11 @@ from milepost.question import INTERRUPT, Command, Interrupt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from milepost._chunk import Chunk
     from milepost._fold import RunState
     from milepost._frame import Frame
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
-    from milepost._chunk import Chunk
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.store import Store
 

@@ -110,7 +110,7 @@ class WorkflowInterrupted(Ended):
 
 
 class WorkflowUnfinished(Ended):
-    """The run stopped at a boundary, and can be continued: Ctrl-C, an abandoned stream, a closed engine, a lost lease."""
+    """The run stopped at a boundary, and can be continued: Ctrl-C, an abandoned stream, a closed engine."""
 
 
 class CustomWritten(Event):
@@ -122,8 +122,8 @@ class CustomWritten(Event):
 class CheckpointSaved(Event):
     """The run's input, or what it came to, is on record (the fields are those of LangGraph's ``checkpoints``).
 
-    ``metadata["source"]`` is ``"input"`` when the run starts and ``"loop"`` when it pauses, finishes or fails. ``tasks``
-    are the calls that have an outcome or ask something.
+    ``metadata["source"]`` is ``"input"`` when the run starts and ``"loop"`` when it pauses, finishes or fails.
+    ``tasks`` are the calls that have an outcome or ask something.
     """
 
     config: Mapping[str, Any]

@@ -50,7 +50,9 @@ class StateSnapshot(Struct):
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
     """Return the calls of a run, in the order of their places."""
-    found = [_task(outcome) for outcome, _ in list(run.outcomes.values())]  # a copy: a running one still grows
+    found = [
+        _task(outcome) for outcome, _ in list(run.outcomes.values())
+    ]  # a copy: a running one still grows
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
     for id_ in run.pending:
         question = run.questions[id_]
