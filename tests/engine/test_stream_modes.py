@@ -469,6 +469,32 @@ def test_what_cannot_be_shown_is_named_by_its_type(plain_engine, capsys, mode, s
     assert shows in capsys.readouterr().out
 
 
+class Speechless(Exception):
+    """Cannot be said."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_a_failure_that_cannot_be_said_is_shown_all_the_same(plain_engine, capsys):
+    @task
+    def fails() -> None:
+        raise Speechless
+
+    @entrypoint
+    def body(given) -> str:
+        try:
+            fails().result()
+        except Speechless:
+            return "caught"
+        return ""
+
+    chunks = list(body.stream(1, stream_mode="tasks", print_mode="pretty"))
+    assert [chunk["error"] for chunk in chunks if chunk.get("status") == "failed"] == ["Speechless"]
+    assert chunks[-1]["result"] == "caught"
+    assert "✗ fails  Speechless" in capsys.readouterr().out
+
+
 def test_a_failing_observer_that_was_there_first_keeps_nothing_from_the_others(engine, monkeypatch):
     monkeypatch.setattr("sys.stdout", Closed())
     chunks = greeting.invoke("ada", thread_id="t", stream_mode=["tasks"], print_mode="tasks")

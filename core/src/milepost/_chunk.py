@@ -137,12 +137,20 @@ def _tasks(event: Event, _base: Namespace) -> tuple[Chunk, ...]:
         outcome = {
             "status": _STATUS[type(event)],
             "result": getattr(event, "result", None),
-            "error": None if error is None else f"{type(error).__qualname__}: {error}",
+            "error": None if error is None else said(error),
             "exception": error,
             "interrupts": [_asked(interrupt) for interrupt in getattr(event, "interrupts", ())],
         }
         return ({**facts, **outcome},)
     return ()
+
+
+def said(error: BaseException) -> str:
+    """Return the text of an exception; its ``__str__`` is code of the user's, which may fail."""
+    try:
+        return f"{type(error).__qualname__}: {error}"
+    except Exception:  # noqa: BLE001 - whatever it raises
+        return type(error).__qualname__
 
 
 def _triggers(event: Event) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost import events
-from milepost._chunk import CALLS, CHECKPOINTS, MODES, checked, shown
+from milepost._chunk import CALLS, CHECKPOINTS, MODES, checked, said, shown
 from milepost._struct import Struct
 from milepost._watch import Listener
 
@@ -119,7 +119,7 @@ def _told(event: Event) -> str:
     elif isinstance(event, events.TaskFinished | events.WorkflowFinished):
         text = _text(event.result)
     elif isinstance(event, events.TaskFailed | events.WorkflowFailed):
-        text = f"{type(event.error).__qualname__}: {event.error}"
+        text = said(event.error)
     elif isinstance(event, events.TaskInterrupted | events.WorkflowInterrupted):
         text = ", ".join(_text(interrupt.value) for interrupt in event.interrupts)
     elif isinstance(event, events.CustomWritten):

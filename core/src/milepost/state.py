@@ -50,9 +50,8 @@ class StateSnapshot(Struct):
 
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
     """Return the calls of a run, in the order of their places."""
-    found = [
-        _task(outcome) for outcome, _ in list(run.outcomes.values())
-    ]  # a copy: a running one still grows
+    outcomes = list(run.outcomes.values())  # those of a run that pauses may still grow
+    found = [_task(outcome) for outcome, _ in outcomes]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
     for id_ in run.pending:
         question = run.questions[id_]
