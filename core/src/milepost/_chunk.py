@@ -29,6 +29,7 @@ _STATUS: Final[dict[type[events.Ended], str]] = {
     events.WorkflowFinished: "done",
     events.WorkflowFailed: "failed",
     events.WorkflowInterrupted: "interrupted",
+    events.WorkflowCancelled: "cancelled",
     events.WorkflowUnfinished: "unfinished",
 }
 

@@ -125,7 +125,11 @@ def _told(event: Event) -> str:
     elif isinstance(event, events.CustomWritten):
         text = _text(event.value)
     else:
-        text = "cancelled" if isinstance(event, events.TaskCancelled) else "unfinished"
+        text = (
+            "cancelled"
+            if isinstance(event, events.TaskCancelled | events.WorkflowCancelled)
+            else "unfinished"
+        )
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _claim, _context, _ids, serde, state
+from milepost import _claim, _context, _ids, events, serde, state
 from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
@@ -22,7 +22,6 @@ from milepost.errors import (
     StorageError,
     TooLarge,
 )
-from milepost.events import WorkflowFailed, WorkflowFinished, WorkflowInterrupted, WorkflowUnfinished
 from milepost.question import Interrupt
 
 if TYPE_CHECKING:
@@ -256,19 +255,22 @@ class Execution:
         return ended
 
     def _tell_end(self, ended: Returned | Paused) -> None:
-        name = self.plan.step.name
         if isinstance(ended, Paused):
-            self.telling.body_ended(name, WorkflowInterrupted, interrupts=ended.interrupts)
+            self._tell_rest(events.WorkflowInterrupted, interrupts=ended.interrupts)
         else:
-            self.telling.body_ended(name, WorkflowFinished, result=ended.value)
+            self._tell_rest(events.WorkflowFinished, result=ended.value)
         self._tell_saved("loop")
 
     def _tell_broken_off(self, error: BaseException) -> None:
         if self._failed:
-            self.telling.body_ended(self.plan.step.name, WorkflowFailed, error=error)
+            self._tell_rest(events.WorkflowFailed, error=error)
             self._tell_saved("loop")
         else:
-            self.telling.body_ended(self.plan.step.name, WorkflowUnfinished)
+            self._tell_rest(events.WorkflowUnfinished)
+
+    def _tell_rest(self, kind: type[events.Ended], **what: Any) -> None:
+        attempt = 1 if self._root is None else self._root.attempt
+        self.telling.body_ended(self.plan.step.name, attempt, kind, **what)
 
     def _tell_saved(self, source: str) -> None:
         """Tell those who watch what is on record of the run: when it starts, and when it comes to rest."""

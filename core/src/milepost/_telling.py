@@ -94,6 +94,7 @@ class Kind(Struct):
     finished: Callable[..., Ended]
     failed: Callable[..., Ended]
     interrupted: Callable[..., Ended]
+    cancelled: Callable[..., Ended]
 
 
 _TASK: Final = Kind(
@@ -101,12 +102,14 @@ _TASK: Final = Kind(
     finished=events.TaskFinished,
     failed=events.TaskFailed,
     interrupted=events.TaskInterrupted,
+    cancelled=events.TaskCancelled,
 )
 _WORKFLOW: Final = Kind(
     started=events.WorkflowStarted,
     finished=events.WorkflowFinished,
     failed=events.WorkflowFailed,
     interrupted=events.WorkflowInterrupted,
+    cancelled=events.WorkflowCancelled,
 )
 
 
@@ -146,7 +149,7 @@ class Telling:
     def cancelled(self, call: Call) -> None:
         """Tell that a call was cancelled before it began."""
         if self._watch.calls:
-            self._end(call, events.TaskCancelled)
+            self._end(call, _kind(call).cancelled)
 
     def _end(self, call: Call, kind: Callable[..., Ended], **what: Any) -> None:
         start = _start(call) if self._watch.calls else None
@@ -164,10 +167,8 @@ class Telling:
         except Exception as error:  # noqa: BLE001 - what was recorded, or why it cannot be read
             self._watch.end(kind.failed(**facts, error=error), start)
         else:
-            cancelled = outcome.cancelled
-            self._watch.end(
-                events.TaskCancelled(**facts) if cancelled else kind.finished(**facts, result=value), start
-            )
+            ended = kind.cancelled(**facts) if outcome.cancelled else kind.finished(**facts, result=value)
+            self._watch.end(ended, start)
 
     def wrote(self, frame: Frame, value: Any) -> None:
         """Tell that a body or a task wrote a custom event."""
@@ -183,12 +184,13 @@ class Telling:
                 events.WorkflowStarted(**_facts(body), replayed=again, at=self._now(), input=given)
             )
 
-    def body_ended(self, name: str, kind: Callable[..., Ended], **what: Any) -> None:
-        """Tell how the body ended."""
+    def body_ended(self, name: str, attempt: int, kind: Callable[..., Ended], **what: Any) -> None:
+        """Tell how the body ended, and that what it left open stays so."""
         if self._watch.listeners:
-            now = self._now()
-            facts: dict[str, Any] = {"namespace": (), "call": "", "name": name, "at": now}
-            self._watch.finish(kind(**facts, **what), events.WorkflowStarted(**facts, input=None))
+            facts: dict[str, Any] = {"namespace": (), "call": "", "name": name, "at": self._now()}
+            self._watch.finish(
+                kind(**facts, attempt=attempt, **what), events.WorkflowStarted(**facts, input=None)
+            )
 
     def saved(
         self,

@@ -109,6 +109,10 @@ class WorkflowInterrupted(Ended):
     interrupts: tuple[Interrupt, ...]
 
 
+class WorkflowCancelled(Ended):
+    """A nested workflow was cancelled before it began; its start is told with its end."""
+
+
 class WorkflowUnfinished(Ended):
     """The run stopped at a boundary, and can be continued: Ctrl-C, an abandoned stream, a closed engine."""
 
