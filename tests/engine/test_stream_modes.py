@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -281,6 +282,48 @@ def test_a_nested_stream_shows_its_own_workflow_and_what_is_within(engine):
     check_balanced((event for _, event in seen), root="1")
     assert {namespace for namespace, _ in seen} <= {(), ("greeting:1.1",)}
     assert seen[-1][1].result == "OWNHello ADA"
+
+
+@pytest.mark.parametrize("ends", ["asks", "fails", "stops"])
+def test_a_nested_stream_is_balanced_however_the_nested_workflow_ends(engine, ends):
+    seen = []
+
+    @task
+    def end() -> None:
+        if ends == "asks":
+            interrupt("?")
+        raise ValueError("no") if ends == "fails" else KeyboardInterrupt
+
+    @entrypoint
+    def inner(given) -> None:
+        upper(given).result()
+        end().result()
+
+    @entrypoint
+    def body(given) -> None:
+        seen.clear()
+        seen.extend(inner.stream(given, stream_mode="events"))
+
+    told = []
+    with pytest.raises((ValueError, KeyboardInterrupt)) if ends != "asks" else nullcontext():
+        told.extend(body.stream("a", thread_id="t", stream_mode="events", subgraphs=True))
+    check_balanced(event for _, event in told)
+    check_balanced(seen, root="0")
+    kinds = {"asks": "Interrupted", "fails": "Failed", "stops": "Unfinished"}
+    assert [type(event).__name__ for event in seen[-2:]] == [f"Task{kinds[ends]}", f"Workflow{kinds[ends]}"]
+
+
+def test_a_nested_stream_that_its_consumer_leaves_goes_on_and_is_balanced_outside(engine):
+    @entrypoint
+    def body(given) -> str:
+        for _ in around.stream(given, subgraphs=True):
+            break
+        return upper("end").result()
+
+    told = list(body.stream("ada", thread_id="t", stream_mode="events", subgraphs=True))
+    check_balanced(event for _, event in told)
+    finished = {event.call for _, event in told if isinstance(event, events.TaskFinished)}
+    assert finished == {"0.0", "0.1.0", "1"}
 
 
 def test_a_nested_invoke_can_return_chunks_too(engine):
