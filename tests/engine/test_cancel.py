@@ -19,6 +19,7 @@ from milepost.errors import (
     UnknownThread,
     WrongWorkflow,
 )
+from milepost.events import CheckpointSaved
 
 REPLAY_ALWAYS = os.environ.get("MILEPOST_TEST_REPLAY") == "always"
 ran: Counter[str] = Counter()
@@ -347,3 +348,26 @@ def test_a_consumer_may_cancel_the_run_that_it_streams(engine):
     assert body.get_state(thread_id="t").status == "cancelled"
     assert body.invoke(None, thread_id="t") == ["before!", "waited", "after!"]
     assert ran == {"before": 1, "after": 1}
+
+
+class Watched(Held):
+    """Likewise, streamed."""
+
+    def _run(self) -> None:
+        self.seen: list[str] = []
+        with self._engine:
+            try:
+                for event in self.workflow.stream(1, thread_id="t", stream_mode="events"):
+                    if not isinstance(event, CheckpointSaved):
+                        self.seen.append(type(event).__name__)
+            except Exception as error:
+                self.result = error
+
+
+def test_those_who_watch_are_told_that_the_run_was_cancelled(engine):
+    watched = Watched(engine)
+    watched.start()
+    threading.Timer(0.05, watched.go.set).start()
+    watched.workflow.cancel(thread_id="t")
+    assert isinstance(watched.end(), RunCancelled)
+    assert watched.seen == ["WorkflowStarted", "TaskStarted", "TaskFinished", "WorkflowCancelled"]

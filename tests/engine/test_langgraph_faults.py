@@ -18,7 +18,7 @@ from fractions import Fraction
 import pytest
 
 import milepost
-from milepost import Command, entrypoint, interrupt, task
+from milepost import Command, entrypoint, events, interrupt, task
 from milepost.checkpoint import Outcome, Status
 from milepost.errors import (
     AlreadyAnswered,
@@ -395,6 +395,23 @@ def test_w07_an_argument_changed_after_the_call_does_not_change_the_call(engine)
 
     workflow.invoke("go", thread_id="w7")
     assert workflow.invoke(Command(resume=True), thread_id="w7") == [2, True, [1, 2, 3]]
+
+
+# -- W9: stale values ------------------------------------------------
+
+
+@entrypoint
+def told_or_asked(given: dict[str, str]) -> dict[str, str]:
+    return {**given, "answer": interrupt("?")} if "ask" in given else given
+
+
+def test_w09_no_earlier_result_leaks_into_what_is_told(engine):
+    """Shown: neither in what `invoke` returns at a question, nor in the stream of a resume. Left out: time travel."""
+    told_or_asked.invoke({"old": "result"}, thread_id="w9")
+    asked = told_or_asked.invoke({"ask": "me"}, thread_id="w9")
+    assert list(asked) == ["__interrupt__"]
+    chunks = list(told_or_asked.stream(Command(resume="yes"), thread_id="w9", stream_mode="values"))
+    assert chunks == [{"ask": "me", "answer": "yes"}]
 
 
 # -- W11: nobody waits for it ----------------------------------------
@@ -824,3 +841,40 @@ def test_w21_several_modes_label_their_chunks_in_a_list_and_in_a_tuple(engine):
     for number, modes in enumerate([["updates", "values"], ("updates", "values")]):
         chunks = list(approval.stream("x", thread_id=f"w21-{number}", stream_mode=modes))
         assert [mode for mode, _ in chunks] == ["updates", "values"]
+
+
+# -- W22: observability ----------------------------------------------
+
+
+@task
+def same_name(number: int) -> int:
+    return number
+
+
+@entrypoint
+def same_name_twice(given: int) -> int:
+    return sum(future.result() for future in [same_name(given), same_name(given)]) + interrupt("?")
+
+
+def test_w22_starts_and_ends_balance_on_resume_and_say_what_is_replayed(engine):
+    """Shown: a resume tells each recorded call's start and end. Left out: attempts, a picture."""
+    list(same_name_twice.stream(1, thread_id="w22"))
+    chunks = list(same_name_twice.stream(Command(resume=1), thread_id="w22", stream_mode="tasks"))
+    assert [(chunk["id"], chunk.get("status"), chunk["replayed"]) for chunk in chunks] == [
+        ("", None, True),
+        ("0", None, True),
+        ("0", "done", True),
+        ("1", None, True),
+        ("1", "done", True),
+        ("", "done", False),
+    ]
+
+
+def test_w22_calls_of_one_name_can_be_told_apart(engine):
+    """Shown: each event has its call's id, which the state shows, too."""
+    told = list(same_name_twice.stream(1, thread_id="w22", stream_mode="events"))
+    ids = {event.call for event in told if isinstance(event, events.TaskFinished)}
+    assert ids == {
+        known.id for known in same_name_twice.get_state(thread_id="w22").tasks if known.name == "same_name"
+    }
+    assert ids == {"0", "1"}

@@ -24,6 +24,7 @@ from milepost.errors import InvalidStreamMode, MissingThreadId
 from milepost.memory import MemoryCheckpointer
 
 PATIENCE = 20
+MODES = ("updates", "values", "custom", "tasks", "checkpoints", "debug", "events")
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_list_of_one_mode_labels_its_chunks_too(engine):
 def test_an_unknown_mode_is_an_error_at_the_call_that_lists_the_modes(engine, mode):
     with pytest.raises(InvalidStreamMode, match="updates, values, custom") as caught:
         greeting.stream("ada", thread_id="t", stream_mode=mode)
-    assert caught.value.modes == ("updates", "values", "custom")
+    assert caught.value.modes == MODES
 
 
 def test_a_question_is_a_chunk_of_updates_and_of_values(engine):

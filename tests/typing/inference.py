@@ -20,6 +20,7 @@ from milepost import (
     Workflow,
     as_completed,
     entrypoint,
+    events,
     get_config,
     get_store,
     get_stream_writer,
@@ -87,6 +88,14 @@ def calls(workflow: Workflow[Any, int], config: RunnableConfig) -> None:
     assert_type(workflow.invoke("text", config), Any)  # the result, or the questions
     assert_type(workflow.invoke(Command(resume={"any": "value"}), thread_id="t"), Any)
     assert_type(workflow.func("text"), int)
+
+
+def told(event: events.Event) -> None:
+    assert_type(event.call, str)
+    if isinstance(event, events.TaskFailed):
+        assert_type(event.error, BaseException)
+    if isinstance(event, events.WorkflowInterrupted):
+        assert_type(event.interrupts, tuple[Interrupt, ...])
 
 
 def names() -> None:

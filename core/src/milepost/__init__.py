@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from milepost import errors
+from milepost import errors, events
 from milepost._engine import Engine, set_engine
 from milepost._inject import RunnableConfig, StreamWriter
 from milepost._interrupt import get_config, get_store, get_stream_writer, interrupt
@@ -43,6 +43,7 @@ __all__ = [
     "as_completed",
     "entrypoint",
     "errors",
+    "events",
     "get_config",
     "get_store",
     "get_stream_writer",

@@ -10,7 +10,6 @@ from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
 from milepost.checkpoint import Failure, Outcome, Question, Value
 from milepost.errors import TaskFailed
-from milepost.events import TaskFinished, WorkflowFinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,36 +19,10 @@ if TYPE_CHECKING:
     from milepost._journal import Journal
     from milepost._pool import Pool
     from milepost._step import Scope, Step
+    from milepost._telling import Telling
+    from milepost._watch import Watch
     from milepost.checkpoint import Parent
-    from milepost.events import Event, Namespace
     from milepost.store import Store
-
-
-class Watch:
-    """Who watches a run, and whether they have left: one function per namespace.
-
-    A run that a call of another run began (``around``) has nobody left to watch it when that one stops.
-    """
-
-    def __init__(
-        self, function: Callable[[Event], None] | None = None, *, around: Execution | None = None
-    ) -> None:
-        self.functions: dict[Namespace, Callable[[Event], None]] = {}
-        self.left = False
-        self.around = around
-        if function is not None:
-            self.functions[()] = function
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the run is to stop because nobody waits for it any more."""
-        return self.left or (self.around is not None and self.around.is_stopping)
-
-    def tell(self, event: Event) -> None:
-        """Hand an event to whoever watches its namespace."""
-        function = self.functions.get(event.namespace)
-        if function is not None:
-            function(event)
 
 
 class Execution(Protocol):
@@ -63,6 +36,7 @@ class Execution(Protocol):
     clock: Clock
     engine: Any
     watch: Watch
+    telling: Telling
     answers: dict[str, Value]
     asked_at: dict[str, Question]
 
@@ -84,9 +58,6 @@ class Execution(Protocol):
 
     def ask(self, question: Question) -> None:
         """Keep a question for the pause."""
-
-    def emit(self, event: Event) -> None:
-        """Tell the observers."""
 
     def wrote(self, path: str) -> bool:
         """Count a custom event of a frame; return whether it is new."""
@@ -116,10 +87,13 @@ class Execution(Protocol):
 class Frame(Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
 
+    attempt: int
+    path: str
+    name: str
+    scope: Scope
+
     @property
     def execution(self) -> Execution: ...
-    @property
-    def scope(self) -> Scope: ...
     @property
     def thread_id(self) -> str | None: ...
     @property
@@ -204,14 +178,17 @@ class Call:
         """Record that the call was cancelled before it began."""
         self.began = self.frame.execution.clock.now().isoformat()
         if self.frame.execution.journal is None:
+            self.frame.execution.telling.cancelled(self)
             self.future._settle_cancelled(-1)  # noqa: SLF001
         else:
             self._record(self._outcome(cancelled=True), None, None)
 
     def _run(self) -> None:
         inner, step = self.inner, self.step
+        self.frame.execution.telling.began(self)
         ended = inner.run(lambda: step.invoke(inner, self.args, self.kwargs))
         if ended.signal is not None:
+            self.frame.execution.telling.suspended(self, ended.signal)
             self.frame.execution.left(self.future._path, step.name)  # noqa: SLF001
             self.future._settle(error=ended.signal)  # noqa: SLF001
         elif self.frame.execution.journal is None:
@@ -262,6 +239,7 @@ class Call:
 
         def done(order: int) -> None:
             if outcome.cancelled:
+                self.frame.execution.telling.cancelled(self)
                 self.future._settle_cancelled(order)  # noqa: SLF001
             else:
                 self._resolve(copy, heard[0], order, result)
@@ -281,16 +259,10 @@ class Call:
         execution.ended(path)
         if error is not None:
             execution.delivered(error, path)
+            execution.telling.failed(self, error)
             self.future._settle(error=error, order=order)  # noqa: SLF001
             return
-        shown = copy if result is None else result
-        if self.inner.scope is self.frame.scope:
-            event: Event = TaskFinished(
-                namespace=self.frame.scope.namespace, call=path, name=self.step.name, result=shown
-            )
-        else:
-            event = WorkflowFinished(namespace=self.inner.scope.namespace, name=self.step.name, result=shown)
-        execution.emit(event)
+        execution.telling.finished(self, copy if result is None else result)
         self.future._settle(copy, order=order)  # noqa: SLF001
 
 

@@ -10,7 +10,6 @@ from milepost._call import Call, Ended, identity, raised
 from milepost._signals import Aborted, Signal, Stopped, Suspended
 from milepost.checkpoint import Observed, Outcome, Question, Value
 from milepost.errors import DivergenceError, NoCheckpointer
-from milepost.events import CustomWritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ class Frame:
     """One execution of a body, a task or a nested workflow."""
 
     __slots__ = (
+        "attempt",
         "children",
         "execution",
         "latched",
@@ -41,6 +41,7 @@ class Frame:
         self.path = path
         self.name = name
         self.scope = scope
+        self.attempt = 1
         self.ordinal = 0
         self.observations = 0
         self.children: dict[str, TaskFuture[Any]] = {}
@@ -71,7 +72,7 @@ class Frame:
     def write(self, value: Any) -> None:
         """Write a custom event, unless this frame wrote it before the run paused."""
         if self.execution.wrote(self.path):
-            self.execution.emit(CustomWritten(namespace=self.scope.namespace, call=self.path, value=value))
+            self.execution.telling.wrote(self, value)
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -115,10 +116,14 @@ class Frame:
             recorded = self._recalled(journal, ordinal, step, (digest, shows))
         self.children[path] = future
         future.seen = partial(self.children.pop, path, None)
+        scope = self.scope if scope is None else scope
         if recorded is not None:
             self._replay(future, *recorded, step)
+            if self.execution.watch.calls:
+                inner = Frame(self.execution, path=path, name=step.name, scope=scope)
+                self._tell_replay(Call(self, step, args, kwargs, future, (digest, shows), inner), recorded[0])
             return future
-        inner = Frame(self.execution, path=path, name=step.name, scope=self.scope if scope is None else scope)
+        inner = Frame(self.execution, path=path, name=step.name, scope=scope)
         call = Call(self, step, args, kwargs, future, (digest, shows), inner)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
         if not inline:
@@ -274,6 +279,17 @@ class Frame:
             future._settle_cancelled(order)  # noqa: SLF001
         else:
             future._replay(partial(self._decoded, outcome, step))  # noqa: SLF001
+
+    def _tell_replay(self, call: Call, outcome: Outcome) -> None:
+        """Tell those who watch; they get a copy of the result, since the body may change its own."""
+
+        def end() -> Any:
+            if outcome.error is not None:
+                raise raised(outcome.error)
+            return None if outcome.cancelled else self._decoded(outcome, call.step)
+
+        call.began = outcome.began
+        self.execution.telling.recalled(call, outcome, end)
 
     def _decoded(self, outcome: Outcome, step: Step) -> Any:
         journal = self.execution.journal

@@ -70,6 +70,7 @@ class Journal:
         self._long: dict[int, tuple[int, str]] = {}
         self._unindexed: list[tuple[Outcome, int]] = []
         self.outcomes = 0
+        self.follow: Callable[[int, Batch], None] | None = None  # is given each batch that is durable
 
     def load(self, run: RunState) -> None:
         """Take over what a run has on record; what was known before is dropped."""
@@ -189,6 +190,8 @@ class Journal:
     def closed(self, batch: Batch) -> None:
         """Tell that the closing batch is durable."""
         with self._lock:
+            if self.follow is not None:
+                self.follow(self.position, batch)
             self.position += 1
             written = [record for record in batch.records if isinstance(record, Observed)]
             self._seen = self._seen[len(written) :]

@@ -6,14 +6,15 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _claim, _context, _ids, serde
-from milepost._call import Ended, Watch, failure
+from milepost import _claim, _context, _ids, events, serde, state
+from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
 from milepost._saved import finished_at
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
 from milepost._struct import Struct
+from milepost._telling import Telling
 from milepost.checkpoint import Cancelled, Failed, Finished, Interrupted, Parent, Question, Status, Value
 from milepost.errors import (
     DivergenceError,
@@ -23,18 +24,17 @@ from milepost.errors import (
     StorageError,
     TooLarge,
 )
-from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState
     from milepost._pool import Pool
+    from milepost._watch import Watch
     from milepost.checkpoint import Checkpointer, Owner
-    from milepost.events import Event
     from milepost.store import Store
 
 # A run on another thread may answer a call with what it asks.
@@ -93,6 +93,7 @@ class Execution:
         self.pool = plan.pool
         self.clock = plan.clock
         self.engine = plan.engine
+        self.telling = Telling(self)
         self.thread_id: str | None = None
         self.run_id: str | None = None
         self.journal: Journal | None = None
@@ -111,6 +112,8 @@ class Execution:
         self._root: Frame | None = None
         self._over: threading.Event | None = None  # set at the end, where somebody waits for it
         self._is_over = False
+        self._failed = False
+        self._goes_on = taken is not None and taken.run.position < taken.state.tail - 1
         if taken is not None:
             self.thread_id = taken.state.thread
             self.run_id = taken.run.id
@@ -118,6 +121,8 @@ class Execution:
                 taken.holding.checkpointer, self.thread_id, taken.holding.owner.session, taken.state.tail
             )
             self._load(taken.run)
+            if watch.checkpoints:
+                self.journal.follow = taken.state.apply
 
     def _load(self, run: RunState) -> None:
         assert self.journal is not None  # noqa: S101 - only a taken run is loaded
@@ -207,9 +212,11 @@ class Execution:
         with self._lock:
             self._asked[question.id] = question
 
-    def emit(self, event: Event) -> None:
-        """Tell the observers."""
-        self.watch.tell(event)
+    def asked_within(self, path: str) -> tuple[Interrupt, ...]:
+        """Return what a call, and those it made, ask."""
+        with self._lock:
+            asked = [question for question in self._asked.values() if question.call.startswith(f"{path}.")]
+        return as_interrupts(_in_order(asked))
 
     def wrote(self, path: str) -> bool:
         """Count a custom event; those that were counted before a pause are not shown again."""
@@ -275,14 +282,66 @@ class Execution:
         Raises:
             BaseException: what the body raised, what stopped it, or what made it impossible to go on.
         """
-        if self._taken is None:
-            return self._conclude_unrecorded(self._run_body(given))
-        return self._conclude(self._run_recorded())
+        self._tell_saved("input")
+        try:
+            if self._taken is None:
+                ended: Returned | Paused = self._conclude_unrecorded(self._run_body(given))
+            else:
+                ended = self._conclude(self._run_recorded())
+            self._tell_end(ended)
+        except BaseException as error:
+            self._tell_broken_off(error)
+            raise
+        finally:
+            self.watch.close()
+        return ended
+
+    def _tell_end(self, ended: Returned | Paused) -> None:
+        if isinstance(ended, Paused):
+            self._tell_rest(events.WorkflowInterrupted, interrupts=ended.interrupts)
+        else:
+            self._tell_rest(events.WorkflowFinished, result=ended.value)
+        self._tell_saved("loop")
+
+    def _tell_broken_off(self, error: BaseException) -> None:
+        if self._failed:
+            self._tell_rest(events.WorkflowFailed, error=error)
+            self._tell_saved("loop")
+        elif isinstance(error, RunCancelled):
+            self._tell_rest(events.WorkflowCancelled)
+            self._tell_saved("loop")
+        else:
+            self._tell_rest(events.WorkflowUnfinished)
+
+    def _tell_rest(self, kind: type[events.Ended], **what: Any) -> None:
+        attempt = 1 if self._root is None else self._root.attempt
+        self.telling.body_ended(self.plan.step.name, attempt, kind, **what)
+
+    def _tell_saved(self, source: str) -> None:
+        """Tell those who watch what is on record of the run: when it starts, and when it comes to rest."""
+        if self._taken is None or not self.watch.checkpoints or (source == "input" and self._goes_on):
+            return
+        thread, run, checkpointer = self._taken.state, self._taken.run, self._taken.holding.checkpointer
+        try:
+            last, previous = run.finished, run.started.previous
+            before = None if previous is None else finished_at(checkpointer, thread.thread, previous)
+            last = last or before
+            value = (
+                None if last is None else returned(checkpointer, thread.thread, last, self.plan.step.returns)
+            )
+            tasks = state.tasks(run, pending(run))
+            self.telling.saved(run, source, value, tasks, None if before is None else before.run)
+        except Exception:  # noqa: BLE001 - whoever watches may miss something; the run does not depend on it
+            from milepost import log
+
+            log.logger.warning("what run %s has on record could not be shown", run.id, exc_info=True)
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
         scope = Scope(store=self.plan.store, previous=self._previous)
         self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
+
+        self.telling.body_began(frame, given, again=self._goes_on)
 
         def body() -> Ended:
             return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
@@ -303,13 +362,7 @@ class Execution:
     def _given(self) -> Any:
         """Return the input as recorded, decoded anew."""
         assert self._taken is not None  # noqa: S101
-        run, plan = self._taken.run, self.plan
-        return serde.decode(
-            run.started.input.raw,
-            plan.accepts,
-            where=f"the input of {plan.step.name!r}",
-            identity=f"{self.thread_id}/input",
-        )
+        return input_of(self._taken.run, self._taken.state.thread, self.plan.accepts)
 
     def _previous(self) -> Any:
         """Return what the run before saved, decoded anew for each frame that asks; None where there was none."""
@@ -323,10 +376,10 @@ class Execution:
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         self.journal.flush()
         holding = self._taken.holding
-        state = _claim.read_thread(
+        found = _claim.read_thread(
             holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread)
         )
-        assert state.run is not None  # noqa: S101 - this run is on record
+        assert found.run is not None  # noqa: S101 - this run is on record
         with self._lock:
             self._shown = {
                 path: max(self._shown.get(path, 0), self._written.get(path, 0))
@@ -335,7 +388,7 @@ class Execution:
             self._written, self._asked, self._delivered, self._heard, self._left = {}, {}, [], {}, {}
             if isinstance(self._signal, Restart):
                 self._signal = None
-        self._load(state.run)
+        self._load(found.run)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -344,10 +397,9 @@ class Execution:
         if signal is not None:
             self._raise_stop(signal)
         if ended.error is not None:
+            self._failed = True
             raise ended.error
-        value = ended.value.value if isinstance(ended.value, Final) else ended.value
-        self.emit(WorkflowFinished(namespace=(), name=self.plan.step.name, result=value))
-        return Returned(value=value)
+        return Returned(value=ended.value.value if isinstance(ended.value, Final) else ended.value)
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
         signal = self._ending(ended)
@@ -388,7 +440,7 @@ class Execution:
         raise error if self._cause is None else self._cause  # Ctrl-C while writing is still Ctrl-C
 
     def _pause(self) -> Paused:
-        questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
+        questions = _in_order(self._asked.values())
         running = self._unfinished()
         record = Interrupted(
             at=self._now(),
@@ -398,9 +450,7 @@ class Execution:
             unfinished=self._named(running, questions),
         )
         self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
-        interrupts = as_interrupts(questions)
-        self.emit(RunInterrupted(namespace=(), interrupts=interrupts))
-        return Paused(interrupts=interrupts)
+        return Paused(interrupts=as_interrupts(questions))
 
     def _finish(self, returned: Any) -> Returned:
         final = returned if isinstance(returned, Final) else None
@@ -422,7 +472,6 @@ class Execution:
             self._rest(Finished(run=self.run_id or "", at=self._now(), result=result, save=save), Status.DONE)
         except (NotSerializable, TooLarge) as error:
             self._fail(error)
-        self.emit(WorkflowFinished(namespace=(), name=plan.step.name, result=value))
         return Returned(value=value)
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -438,6 +487,7 @@ class Execution:
             unfinished=running,
         )
         self._rest(record, Status.FAILED)
+        self._failed = True
         raise error
 
     def _rest(
@@ -480,6 +530,10 @@ class Execution:
         return self.clock.now().isoformat()
 
 
+def _in_order(questions: Iterable[Question]) -> tuple[Question, ...]:
+    return tuple(sorted(questions, key=lambda question: _order(question.call)))
+
+
 def _order(path: str) -> tuple[int, ...]:
     return tuple(int(part) for part in path.split("."))
 
@@ -501,6 +555,12 @@ def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
         )
         for question in questions
     )
+
+
+def input_of(run: RunState, thread: str, declared: Any) -> Any:
+    """Return the input of a run as recorded, decoded anew."""
+    where, identity = f"the input of {run.started.workflow!r}", f"{thread}/input"
+    return serde.decode(run.started.input.raw, declared, where=where, identity=identity)
 
 
 def pending(run: RunState) -> tuple[Interrupt, ...]:

@@ -1,27 +1,20 @@
-"""Streaming: the body runs in a thread of its own, and events become chunks as they come.  (layer 7)"""
+"""Streaming: the body runs in a thread of its own, and chunks come as it puts them.  (layer 7)"""
 
 from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost import _context
 from milepost._clock import LOOK_SECONDS
-from milepost.errors import InvalidStreamMode
-from milepost.events import CustomWritten, RunInterrupted, TaskFinished, WorkflowFinished
-from milepost.question import INTERRUPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from queue import SimpleQueue
 
+    from milepost._chunk import Chunk
     from milepost._pool import Pool
-    from milepost.events import Event
-
-MODES: Final = ("updates", "values", "custom")
-
-Chunk: TypeAlias = Any
 
 
 class _Failed:
@@ -34,59 +27,24 @@ class _Failed:
 _END: Final = object()
 
 
-def checked(stream_mode: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """Return the modes asked for, and whether chunks carry their mode: a list or tuple labels them.
-
-    Raises:
-        InvalidStreamMode: a mode does not exist, or none is given.
-    """
-    labelled = not isinstance(stream_mode, str)
-    modes = (stream_mode,) if isinstance(stream_mode, str) else tuple(stream_mode)
-    for mode in modes:
-        if mode not in MODES:
-            raise InvalidStreamMode(mode, MODES)
-    if not modes:
-        raise InvalidStreamMode(stream_mode, MODES)
-    return modes, labelled
-
-
-def chunk(event: Event, mode: str) -> tuple[Chunk, ...]:
-    """Return what an event looks like in a mode: no chunk, or one."""
-    if mode == "custom":
-        return (event.value,) if isinstance(event, CustomWritten) else ()
-    if isinstance(event, RunInterrupted):
-        return ({INTERRUPT: event.interrupts},)
-    if mode == "values":
-        return (event.result,) if isinstance(event, WorkflowFinished) else ()
-    if isinstance(event, TaskFinished | WorkflowFinished):
-        return ({event.name: event.result},)
-    return ()
-
-
 def iterate(
-    work: Callable[[Callable[[Event], None]], None],
-    leave: Callable[[], None],
-    modes: tuple[str, ...],
-    *,
-    labelled: bool,
-    pool: Pool,
+    work: Callable[[Callable[[Chunk], object]], None], leave: Callable[[], None], *, pool: Pool
 ) -> Iterator[Chunk]:
-    """Run ``work(watch)`` in a thread and yield its events' chunks; nothing begins before the first one is asked for.
+    """Run ``work(put)`` in a thread and yield the chunks; nothing begins before the first one is asked for.
 
-    When the consumer goes away, ``leave()`` is called and the thread is waited for.
+    The run does not wait for the consumer: chunks that nobody has asked for yet are kept. When the consumer goes away,
+    ``leave()`` is called and the thread is waited for.
     """
     from queue import SimpleQueue
 
     queue: SimpleQueue[Any] = SimpleQueue()
 
-    def watch(event: Event) -> None:
-        for mode in modes:
-            for item in chunk(event, mode):
-                queue.put((mode, item))
+    def put(chunk: Chunk) -> None:
+        queue.put((chunk,))
 
     def body() -> None:
         try:
-            work(watch)
+            work(put)
             queue.put(_END)
         except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
             queue.put(_Failed(error))
@@ -100,7 +58,7 @@ def iterate(
         while (item := _next(queue, pool)) is not _END:
             if isinstance(item, _Failed):
                 raise item.error
-            yield item if labelled else item[1]
+            yield item[0]
     finally:
         leave()
         thread.join()

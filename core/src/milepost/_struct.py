@@ -20,8 +20,10 @@ class _StructType(type):
         fields = [field for field, kind in annotations.items() if not str(kind).startswith("ClassVar")]
         defaults = {field: namespace.pop(field) for field in fields if field in namespace}
         made = super().__new__(cls, name, bases, {"__slots__": tuple(fields), **namespace})
-        made.__struct_fields__ = tuple(fields)  # type: ignore[attr-defined]  # declared on Struct
-        made.__struct_defaults__ = defaults  # type: ignore[attr-defined]  # likewise
+        base = bases[0] if bases else object
+        inherited = getattr(base, "__struct_fields__", ())
+        made.__struct_fields__ = (*inherited, *fields)  # type: ignore[attr-defined]  # declared on Struct
+        made.__struct_defaults__ = getattr(base, "__struct_defaults__", {}) | defaults  # type: ignore[attr-defined]  # likewise
         return made
 
 

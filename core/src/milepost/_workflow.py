@@ -7,28 +7,30 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _claim, _context, _owner, _stream
-from milepost._call import Watch
+from milepost import _claim, _context, _ids, _owner, _print, _stream
+from milepost._chunk import Form
 from milepost._declared import I, Options, Place, R, S, with_thread
 from milepost._engine import current_engine
-from milepost._run import Execution, Final, Paused, Plan, Returned, pending, returned
+from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
 from milepost._step import Scope
 from milepost._struct import replace
 from milepost._upkeep import Upkeep
+from milepost._watch import Watch
 from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
-from milepost.events import RunInterrupted, WorkflowFinished
-from milepost.question import INTERRUPT, Command
+from milepost.events import WorkflowInterrupted, WorkflowStarted
+from milepost.question import INTERRUPT, Command, Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from milepost._chunk import Chunk
+    from milepost._fold import RunState
     from milepost._frame import Frame
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
     from milepost._retention import Retention
     from milepost.checkpoint import Checkpointer, Parent
-    from milepost.events import Event
     from milepost.store import Store
 
 
@@ -37,13 +39,16 @@ class Workflow(Upkeep[I, R]):
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def invoke(
+    def invoke(  # noqa: PLR0913 - every one a keyword
         self,
         input: I | Command | None,  # noqa: A002 - LangGraph's name
         config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
         thread_id: str | None = None,
         checkpoint_id: str | None = None,
+        stream_mode: str | Sequence[str] = "values",
+        print_mode: str | Sequence[str] = (),
+        subgraphs: bool = False,
     ) -> Any:
         """Run the workflow and return what it returns, or ``{"__interrupt__": [Interrupt, …]}`` when it asks.
 
@@ -59,6 +64,9 @@ class Workflow(Upkeep[I, R]):
             checkpoint_id: a run to go back to, in place of the config's: with a value, the new run's ``previous`` is
                 what that run left; with ``None``, its input runs again as a new run. The newest run, while it is
                 open, goes on as without an id.
+            stream_mode: with anything but ``"values"``, return the list of chunks that :meth:`stream` would yield.
+            print_mode: print what happens meanwhile, as for :meth:`stream`.
+            subgraphs: as for :meth:`stream`, of what is printed and of the list of chunks.
 
         Raises:
             UnknownCheckpoint: the thread has no such run.
@@ -71,11 +79,23 @@ class Workflow(Upkeep[I, R]):
             Exception: what the body raised; continue with ``invoke(None)``.
         """
         frame: Frame | None = _context.frame()
-        if frame is not None:
-            return self._invoke_nested(frame, input, _at(config, checkpoint_id), thread_id)
-        return _answer(self._run(self._place(config, thread_id, checkpoint_id), input, Watch()))
+        form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
+        printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
+        if frame is None:
+            chunks: list[Any] = []
+            collects = None if form is None else form.listener(chunks.append)
+            place = self._place(config, thread_id, checkpoint_id)
+            ended = self._run(place, input, Watch(collects, printed.listener()))
+            return _answer(ended) if form is None else chunks
+        addressed = _at(config, checkpoint_id)
+        if form is not None:
+            return list(self._stream_nested(frame, (input, addressed, thread_id), form, printed))
+        with frame.execution.watch.joined(
+            printed.listener(self._scope(frame).namespace), frame.execution.clock
+        ):
+            return self._invoke_nested(frame, input, addressed, thread_id)
 
-    def stream(
+    def stream(  # noqa: PLR0913 - every one a keyword
         self,
         input: I | Command | None,  # noqa: A002
         config: RunnableConfig | Mapping[str, Any] | None = None,
@@ -83,12 +103,16 @@ class Workflow(Upkeep[I, R]):
         thread_id: str | None = None,
         checkpoint_id: str | None = None,
         stream_mode: str | Sequence[str] = "updates",
+        print_mode: str | Sequence[str] = (),
+        subgraphs: bool = False,
     ) -> Iterator[Any]:
         """Run the workflow and yield what happens, as it happens; nothing begins before the first ``next``.
 
         Modes: ``"updates"`` yields ``{task: result}`` for each task once its result is recorded, at last
         ``{workflow: result}`` or ``{"__interrupt__": (Interrupt, …)}``; ``"values"`` yields the result (or the
-        interrupts); ``"custom"`` what body and tasks write. A list of modes yields ``(mode, chunk)`` pairs.
+        interrupts); ``"custom"`` what body and tasks write; ``"tasks"`` a dict for the start and the end of each call,
+        ``"checkpoints"`` what is saved of the run when it starts and when it comes to rest, ``"debug"`` both of these;
+        ``"events"`` the typed events of :mod:`milepost.events`. A list of modes yields ``(mode, chunk)`` pairs.
 
         A consumer that stops early (``close()``, ``break``) stops the run at its next call into milepost; the tasks
         that have begun are recorded, and ``invoke(None)`` continues.
@@ -99,26 +123,30 @@ class Workflow(Upkeep[I, R]):
             thread_id: as for :meth:`invoke`.
             checkpoint_id: as for :meth:`invoke`.
             stream_mode: one mode, or a list of modes.
+            print_mode: modes to print to standard output meanwhile; ``"pretty"`` prints a line for each event.
+            subgraphs: show what happens in nested workflows, too, and yield ``(namespace, chunk)`` or
+                ``(namespace, mode, chunk)``; the run's own namespace is ``()``.
 
         Raises:
             InvalidStreamMode: a mode does not exist.
             MilepostError: what :meth:`invoke` raises, at the first ``next``.
         """
-        modes, labelled = _stream.checked(stream_mode)
         frame: Frame | None = _context.frame()
+        form = Form.of(stream_mode, subgraphs=subgraphs)
+        printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
-            return self._stream_nested(frame, input, _at(config, checkpoint_id), thread_id, (modes, labelled))
+            return self._stream_nested(frame, (input, _at(config, checkpoint_id), thread_id), form, printed)
         place = self._place(config, thread_id, checkpoint_id)
-        watch = Watch()
+        watch = Watch(printed.listener())
 
-        def work(tell: Callable[[Event], None]) -> None:
-            watch.functions[()] = tell
+        def work(put: Callable[[Chunk], object]) -> None:
+            watch.add(form.listener(put))
             self._run(place, input, watch)
 
         def leave() -> None:
             watch.left = True
 
-        return _stream.iterate(work, leave, modes, labelled=labelled, pool=place.engine.pool)
+        return _stream.iterate(work, leave, pool=place.engine.pool)
 
     def _run(
         self, place: Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
@@ -185,10 +213,27 @@ class Workflow(Upkeep[I, R]):
             return Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.finished is None:
             interrupts = pending(run)
-            watch.tell(RunInterrupted(namespace=(), interrupts=interrupts))
+            self._tell_settled(place, run, interrupts, watch)
             return Paused(interrupts=interrupts)
         value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
         return Returned(value=value)
+
+    def _tell_settled(
+        self, place: Place, run: RunState, interrupts: tuple[Interrupt, ...], watch: Watch
+    ) -> None:
+        if watch.listeners and place.thread is not None:
+            now = place.engine.clock.now().isoformat()
+            facts: dict[str, Any] = {
+                "namespace": (),
+                "call": "",
+                "name": self.name,
+                "replayed": True,
+                "at": now,
+            }
+            given = input_of(run, place.thread, self._accepts) if watch.calls else None
+            watch.end(
+                WorkflowInterrupted(**facts, interrupts=interrupts), WorkflowStarted(**facts, input=given)
+            )
 
     # -- inside another run --------------------------------------------------------------------------------------
 
@@ -226,7 +271,9 @@ class Workflow(Upkeep[I, R]):
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
             try:
-                return _answer(self._run(place, given, Watch(around=inner.execution), parent))
+                watch = Watch(around=inner.execution)
+                watch.forward(inner.execution.watch, inner.scope.namespace, inner.path)
+                return _answer(self._run(place, given, watch, parent))
             except EngineClosed:
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise
@@ -241,28 +288,25 @@ class Workflow(Upkeep[I, R]):
             else frame.store
         )
         return Scope(
-            namespace=(*frame.scope.namespace, f"{self.name}:{frame.path}/{frame.ordinal}"), store=store
+            namespace=(*frame.scope.namespace, f"{self.name}:{_ids.child(frame.path, frame.ordinal)}"),
+            store=store,
         )
 
     def _stream_nested(
         self,
         frame: Frame,
-        given: I | Command | None,
-        config: RunnableConfig | Mapping[str, Any] | None,
-        thread_id: str | None,
-        modes: tuple[tuple[str, ...], bool],
+        asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None],
+        form: Form,
+        printed: _print.Printed,
     ) -> Iterator[Any]:
-        def work(tell: Callable[[Event], None]) -> None:
-            scope = self._scope(frame)
-            watch = frame.execution.watch
-            watch.functions[scope.namespace] = tell
-            try:
-                value = self._invoke_nested(frame, given, config, thread_id)
-            finally:
-                del watch.functions[scope.namespace]
-            tell(WorkflowFinished(namespace=scope.namespace, name=self.name, result=value))
+        watch, clock = frame.execution.watch, frame.execution.clock
 
-        return _stream.iterate(work, _stay, modes[0], labelled=modes[1], pool=frame.execution.pool)
+        def work(put: Callable[[Chunk], object]) -> None:
+            base = self._scope(frame).namespace
+            with watch.joined(form.listener(put, base), clock), watch.joined(printed.listener(base), clock):
+                self._invoke_nested(frame, *asked)
+
+        return _stream.iterate(work, _stay, pool=frame.execution.pool)
 
 
 def _at(

@@ -1,7 +1,14 @@
-"""What a run tells those who watch it.  (layer 3)
+"""What a run tells those who watch it: each event a frozen record with typed fields.  (layer 3)
 
-``namespace`` names the nested workflow an event belongs to: ``()`` is the run's own body, ``("inner:3",)`` the workflow
-``inner`` that call 3 invoked.
+``stream_mode="events"`` yields them as they are::
+
+    for event in flow.stream(given, thread_id="t", stream_mode="events"):
+        match event:
+            case TaskFinished(name=name, result=result): ...
+            case TaskFailed(name=name, error=error): ...
+
+Every call that a :class:`Started` tells of has exactly one :class:`Ended` after it in the same stream, however the run
+ends; and no :class:`Ended` comes without its :class:`Started`.
 """
 
 from __future__ import annotations
@@ -11,41 +18,121 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from milepost._struct import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from milepost.question import Interrupt
 
 Namespace: TypeAlias = tuple[str, ...]
 
 
-class TaskFinished(Struct):
-    """A task returned and its result is recorded."""
+class Event(Struct):
+    """Something that happened in a run.
+
+    Args:
+        namespace: the nested workflow it belongs to: ``()`` is the run itself, ``("inner:3",)`` the workflow ``inner``
+            that call 3 invoked.
+        call: the place of the call, the same on every replay and unique in the run: ``"0"``, ``"1.2"``; ``""`` is the
+            body. A call of a run on another thread has the place of the call that began that run before it: ``"3/0"``.
+        name: of the task or workflow.
+        attempt: which attempt, from 1; for an end, the last one.
+        replayed: whether it is told from the record; what it tells of happened before.
+        at: when, as ISO 8601 in UTC on the engine's clock. For a replayed event, when it happened.
+    """
 
     namespace: Namespace
     call: str
     name: str
+    attempt: int = 1
+    replayed: bool = False
+    at: str = ""
+
+
+class Started(Event):
+    """A task or a workflow began with ``input``: for a task its arguments, ``(args, kwargs)``."""
+
+    input: Any
+
+
+class Ended(Event):
+    """A task or a workflow came to an end, or as far as this execution of the run takes it."""
+
+
+class TaskStarted(Started):
+    """A task began."""
+
+
+class TaskFinished(Ended):
+    """A task returned and its result is recorded."""
+
     result: Any
 
 
-class CustomWritten(Struct):
-    """A body or a task wrote to its :class:`~milepost.StreamWriter`."""
+class TaskFailed(Ended):
+    """A task failed; where the run is recorded, its failure is. ``error`` is the exception itself."""
 
-    namespace: Namespace
-    call: str
-    value: Any
+    error: BaseException
 
 
-class RunInterrupted(Struct):
-    """The run pauses with these questions."""
+class TaskInterrupted(Ended):
+    """A task stopped at questions of its own, or of tasks it called; it runs again when they are answered."""
 
-    namespace: Namespace
     interrupts: tuple[Interrupt, ...]
 
 
-class WorkflowFinished(Struct):
-    """A workflow returned and, at the top, its result is recorded."""
+class TaskCancelled(Ended):
+    """A task was cancelled before it began; its start is told with its end."""
 
-    namespace: Namespace
-    name: str
+
+class TaskUnfinished(Ended):
+    """The run came to rest before the task had an outcome. One is recorded later, or the task runs again."""
+
+
+class WorkflowStarted(Started):
+    """A workflow's body began: ``input`` is what it was given; ``replayed`` tells that the run goes on."""
+
+
+class WorkflowFinished(Ended):
+    """A workflow returned and its result is recorded."""
+
     result: Any
 
 
-Event: TypeAlias = TaskFinished | CustomWritten | RunInterrupted | WorkflowFinished
+class WorkflowFailed(Ended):
+    """An exception left a workflow's body, and is recorded; the run can be continued."""
+
+    error: BaseException
+
+
+class WorkflowInterrupted(Ended):
+    """A workflow pauses with these questions."""
+
+    interrupts: tuple[Interrupt, ...]
+
+
+class WorkflowCancelled(Ended):
+    """A nested workflow was cancelled before it began; its start is told with its end."""
+
+
+class WorkflowUnfinished(Ended):
+    """The run stopped at a boundary, and can be continued: Ctrl-C, an abandoned stream, a closed engine."""
+
+
+class CustomWritten(Event):
+    """A body or a task wrote to its :class:`~milepost.StreamWriter`."""
+
+    value: Any
+
+
+class CheckpointSaved(Event):
+    """The run's input, or what it came to, is on record (the fields are those of LangGraph's ``checkpoints``).
+
+    ``metadata["source"]`` is ``"input"`` when the run starts and ``"loop"`` when it pauses, finishes or fails.
+    ``tasks`` are the calls that have an outcome or ask something.
+    """
+
+    config: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    values: Any
+    next: tuple[str, ...]
+    parent_config: Mapping[str, Any] | None
+    tasks: tuple[Mapping[str, Any], ...]

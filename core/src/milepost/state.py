@@ -108,7 +108,8 @@ def parent_config(thread: str, run: RunState) -> dict[str, Any] | None:
 def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, ...]:
     """Return the calls of a run, in the order of their places."""
     starts = _starts(run)
-    found = [_task(run, outcome, _session(starts, position)) for outcome, position in run.outcomes.values()]
+    outcomes = list(run.outcomes.values())  # those of a run that pauses may still grow
+    found = [_task(run, outcome, _session(starts, position)) for outcome, position in outcomes]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
     found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
     return _ordered(found)
