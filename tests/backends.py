@@ -72,7 +72,7 @@ class Backends:
 
 def pace(name: str) -> int:
     """Return one of how many rounds a test makes that tries everything in turn: each, but few on a slow server."""
-    return 1 if THOROUGH else {"s3": 24, "mongodb": 16}.get(name, 1)
+    return 1 if THOROUGH else {"s3": 48, "mongodb": 32}.get(name, 1)
 
 
 def parametrized(names: tuple[str, ...] = CHOSEN) -> list[object]:
