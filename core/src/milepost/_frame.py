@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _ids, serde
 from milepost._call import Call, Ended, identity, raised
-from milepost._signals import Aborted, Signal, Stopped, Suspended
+from milepost._guarded import GuardedCall
+from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
 from milepost.checkpoint import Observed, Outcome, Question, Value
 from milepost.errors import DivergenceError, NoCheckpointer
 from milepost.events import CustomWritten
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from milepost._call import Execution
     from milepost._future import TaskFuture
-    from milepost._journal import Journal
+    from milepost._guard import Guard
+    from milepost._journal import Journal, Tried
     from milepost._step import Scope, Step
     from milepost.store import Store
 
@@ -26,8 +28,12 @@ class Frame:
     """One execution of a body, a task or a nested workflow."""
 
     __slots__ = (
+        "_key",
+        "began",
         "children",
+        "digest",
         "execution",
+        "guard",
         "latched",
         "name",
         "observations",
@@ -45,6 +51,10 @@ class Frame:
         self.observations = 0
         self.children: dict[str, TaskFuture[Any]] = {}
         self.latched: Signal | None = None
+        self.guard: Guard | None = None
+        self.digest = ""
+        self.began = ""
+        self._key = ""
 
     # -- what user code may learn --------------------------------------------------------------------------------
 
@@ -69,9 +79,42 @@ class Frame:
         return self.scope.store
 
     def write(self, value: Any) -> None:
-        """Write a custom event, unless this frame wrote it before the run paused."""
+        """Write a custom event, unless this frame wrote it before the run paused, or its time is up."""
+        if isinstance(self.latched, Fenced):
+            return
+        if self.guard is not None:
+            if self.guard.is_over:
+                return
+            self.guard.beat()
         if self.execution.wrote(self.path):
             self.execution.emit(CustomWritten(namespace=self.scope.namespace, call=self.path, value=value))
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the task or the body this is, from 1."""
+        return self.guard.number if self.guard is not None and self.guard.path == self.path else 1
+
+    @property
+    def first_attempt_at(self) -> str:
+        """When the first attempt began, ISO 8601 in UTC."""
+        own = self.guard is not None and self.guard.path == self.path
+        return self.guard.first_at if self.guard is not None and own else self.began
+
+    @property
+    def deadline(self) -> float | None:
+        """The seconds left until a time limit of this frame, or of one around it; None where there is none."""
+        return None if self.guard is None else self.guard.deadline()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts at this call, also after a crash; another for every other call and run."""
+        if not self._key:
+            self._key = self.execution.key_of(self.path, self.name, self.digest)
+        return self._key
+
+    def heartbeat(self) -> None:
+        """Give a sign of life; a frame that is to stop learns it here."""
+        self.enter()
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -81,6 +124,8 @@ class Frame:
             raise self.latched
         try:
             self.execution.check()
+            if self.guard is not None:
+                self.guard.check()
         except Signal as signal:
             self.latched = signal
             raise
@@ -119,9 +164,17 @@ class Frame:
             self._replay(future, *recorded, step)
             return future
         inner = Frame(self.execution, path=path, name=step.name, scope=self.scope if scope is None else scope)
-        call = Call(self, step, args, kwargs, future, (digest, shows), inner)
+        inner.digest, inner.guard = digest, self.guard
+        if step.policies is None:
+            call = Call(self, step, args, kwargs, future, (digest, shows), inner)
+        else:
+            call = GuardedCall(self, step, args, kwargs, future, (digest, shows), inner)
+        if journal is not None:
+            tried = self._tried(journal, path, step, (digest, shows))
+            if tried is not None:
+                call.take_up(tried)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
-        if not inline:
+        if not inline or not call.runs_here:
             self.execution.pool.submit(call)
         elif call.claim():
             call.run()
@@ -239,6 +292,8 @@ class Frame:
         if journal is None:
             return
         found = {outcome.call: _show(outcome.name, outcome.shows) for outcome in journal.forgotten(self.path)}
+        for call, tried in journal.forgotten_attempts(self.path).items():
+            found[call] = _show(tried.name, tried.shows)
         for call, question in list(self.execution.asked_at.items()):
             if _ids.split(call)[0] == self.path and not journal.is_loose(call):
                 found[call] = _show_question(question)
@@ -262,6 +317,31 @@ class Frame:
         elif question is not None:
             self.diverge(path, _show_question(question), _show(step.name, made[1]))
         return None
+
+    def _tried(self, journal: Journal, path: str, step: Step, made: tuple[str, str]) -> Tried | None:
+        """Return what is on record of a call without an outcome; find another call in its place."""
+        tried = journal.tried(path)
+        if tried is None or (tried.name, tried.digest) == (step.name, made[0]):
+            return tried
+        if not journal.is_loose(path):
+            self.diverge(path, _show(tried.name, tried.shows), _show(step.name, made[1]))
+        journal.give_way(path)
+        return None
+
+    def again(self) -> Frame:
+        """Return a frame for the next attempt at what this one ran."""
+        frame = Frame(self.execution, path=self.path, name=self.name, scope=self.scope)
+        frame.digest, frame._key = self.digest, self._key
+        return frame
+
+    def leave(self) -> None:
+        """Leave this frame behind: its time is up, and what its thread still does counts no longer."""
+        self.latched = Fenced()
+
+    def expire(self, error: Exception, patience: float) -> None:
+        """Leave this body behind, and wait for the tasks that have begun; ``patience`` bounds that, in seconds."""
+        self.leave()
+        self._join(Ended(error=error), patience)
 
     def _replay(self, future: TaskFuture[Any], outcome: Outcome, order: int, step: Step) -> None:
         """Settle a future as recorded."""

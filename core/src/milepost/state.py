@@ -8,15 +8,15 @@ from milepost._struct import Struct
 
 if TYPE_CHECKING:
     from milepost._fold import RunState
-    from milepost.checkpoint import Outcome, Owner, Status
+    from milepost.checkpoint import Attempted, Outcome, Owner, Status
     from milepost.question import Interrupt
 
 
 class TaskState(Struct):
-    """A call of the run that has an outcome, or asks a question.
+    """A call of the run that has an outcome, asks a question, or waits for its next attempt.
 
     ``id`` is the call's place (``"0"``, ``"1.2"``), ``status`` one of ``done``, ``failed``, ``cancelled``,
-    ``interrupted``. Times are ISO 8601 in UTC. ``error`` is ``"ValueError: text"``.
+    ``interrupted``, ``waiting``. Times are ISO 8601 in UTC. ``error`` is ``"ValueError: text"``.
     """
 
     id: str
@@ -57,7 +57,22 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
         found.append(
             TaskState(id=question.call, name="interrupt", status="interrupted", interrupts=(by_id[id_],))
         )
+    for call, attempts in run.attempts.items():
+        if call and call not in run.outcomes:
+            found.append(_waiting(call, attempts))
     return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
+
+
+def _waiting(call: str, attempts: tuple[Attempted, ...]) -> TaskState:
+    last = attempts[-1]
+    return TaskState(
+        id=call,
+        name=last.name,
+        status="waiting",
+        attempts=last.number,
+        began=attempts[0].began,
+        error=f"{last.error.type}: {last.error.message}",
+    )
 
 
 def _task(outcome: Outcome) -> TaskState:
