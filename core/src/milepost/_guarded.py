@@ -29,13 +29,14 @@ LONGEST_TEXT = 2_000
 class GuardedCall(Call):
     """A call of a task or a nested workflow that has policies."""
 
-    __slots__ = ("_attempts", "_begun", "_first_at", "_policies_before", "_until")
+    __slots__ = ("_attempts", "_begun", "_first_at", "_made_calls", "_policies_before", "_until")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._attempts = 0
         self._policies_before: tuple[int, ...] = ()
         self._first_at = ""
+        self._made_calls = False
         self._until: float | None = None
         self._begun: Begun | None = None
         self.runs_here = self._policies.timeout is None
@@ -70,7 +71,11 @@ class GuardedCall(Call):
 
     def _rest(self, seconds: float) -> None:
         """Wait without a worker; from here on anybody may claim the call."""
-        execution = self.frame.execution
+        execution, before = self.frame.execution, self.inner
+        if before.guard is not self.frame.guard:  # an attempt ran in it
+            self._made_calls = before.ordinal + before.observations > 0
+            self.inner = before.again()
+            self.inner.guard = self.frame.guard
         self.runs_here = False
         self.begun = False
         self._permit.append(True)
@@ -95,11 +100,9 @@ class GuardedCall(Call):
 
     def _begin(self) -> None:
         execution, path = self.frame.execution, self.inner.path
-        if self.inner.guard is not self.frame.guard:  # it belongs to the attempt before
-            again = self.inner.again()
-            if self.inner.ordinal or self.inner.observations:
-                execution.try_again(path)
-            self.inner = again
+        if self._made_calls:
+            execution.try_again(path)
+            self._made_calls = False
         number = self._attempts + 1
         self._first_at = self._first_at or self.began
         self.inner.began = self.began
