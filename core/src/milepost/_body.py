@@ -120,7 +120,7 @@ class BodyPolicies:
             timed.leave()
             frame.leave()
             return Ended(signal=Stopped(), stop=again)
-        if in_time or not timed.leave():
+        if (in_time or not timed.leave()) and not guard.is_late:
             ended: Ended = timed.value
             return ended
         expired = self._expired(execution, guard)

@@ -83,9 +83,10 @@ class Frame:
         if isinstance(self.latched, Fenced):
             return
         if self.guard is not None:
-            if self.guard.is_over:
+            try:
+                self.guard.check()
+            except Fenced:
                 return
-            self.guard.beat()
         if self.execution.wrote(self.path):
             self.execution.emit(CustomWritten(namespace=self.scope.namespace, call=self.path, value=value))
 

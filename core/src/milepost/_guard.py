@@ -18,7 +18,7 @@ class Guard:
     time, by default now.
     """
 
-    __slots__ = ("_began", "_clock", "_limits", "_seen", "around", "first_at", "is_closed", "number", "path")
+    __slots__ = ("_began", "_clock", "_limits", "_seen", "around", "first_at", "is_closed", "is_late", "number", "path")
 
     def __init__(  # noqa: PLR0913 - every one a keyword
         self,
@@ -36,6 +36,7 @@ class Guard:
         self.first_at = first_at
         self.around = around
         self.is_closed = False
+        self.is_late = False
         self._clock = clock
         self._limits = limits
         self._seen = clock.monotonic()
@@ -43,7 +44,7 @@ class Guard:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time of this attempt, or of one around it, is up."""
+        """Whether this attempt, or one around it, was left behind."""
         return self.is_closed or (self.around is not None and self.around.is_over)
 
     def close(self) -> None:
@@ -51,7 +52,22 @@ class Guard:
         self.is_closed = True
 
     def check(self) -> None:
-        """Raise what ends a frame behind the fence; where it goes on, that is a sign of life."""
+        """Raise what ends a frame whose time is up; where it goes on, that is a sign of life."""
+        guard: Guard | None = self
+        while guard is not None:
+            if guard.is_closed or guard._is_late():
+                raise Fenced
+            guard = guard.around
+        self.beat()
+
+    def _is_late(self) -> bool:
+        """Tell whether the time is up, and remember it: who noticed ends, so the attempt did not end in time."""
+        if not self.is_late and self._limits is not None:
+            self.is_late = self.left()[0] <= 0
+        return self.is_late
+
+    def pass_fence(self) -> None:
+        """Raise what ends whatever comes behind the fence; what passes is a sign of life."""
         if self.is_over:
             raise Fenced
         self.beat()

@@ -135,13 +135,13 @@ class GuardedCall(Call):
             execution.pool,
             self.step.name,
         )
-        if not timed.wait():
-            kind, elapsed = guard.left()[1], guard.elapsed
-            if timed.leave():
-                self._fence(guard)
-                self._time_is_up(self._policies.expired(self.step.name, kind, elapsed))
-                return
-        self._ended(timed.value)
+        in_time = timed.wait()
+        kind, elapsed = guard.left()[1], guard.elapsed
+        if (in_time or not timed.leave()) and not guard.is_late:
+            self._ended(timed.value)
+        else:
+            self._fence(guard)
+            self._time_is_up(self._policies.expired(self.step.name, kind, elapsed))
 
     def _fence(self, guard: Guard) -> None:
         self.inner.leave()

@@ -189,7 +189,7 @@ class Journal:
             with self._lock:
                 broken = self._broken
                 if entry.guard is not None:
-                    entry.guard.check()
+                    entry.guard.pass_fence()
                 if broken is None:
                     self._queue.append(entry)
                     if self._appending:
