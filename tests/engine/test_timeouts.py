@@ -1,4 +1,4 @@
-"""Time limits of tasks and workflows: one of two outcomes wins, the worker is free, what comes late counts no longer."""
+"""Time limits of tasks and workflows: one outcome wins, the worker is free, what comes late does not count."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_task_whose_time_is_up_is_tried_again_while_the_first_attempt_is_stuck
         writer = get_stream_writer()
         stuck.work()
         writer("late")
-        for call in (child, lambda name: heartbeat(), lambda name: interrupt(name)):
+        for call in (child, lambda name: heartbeat(), interrupt):
             try:
                 call("late")
             except BaseException as error:
@@ -453,7 +453,9 @@ def test_a_workflow_swallowing_its_end_ends_all_the_same(held, clock, background
     assert body.get_state(thread_id="t").status == "failed"
 
 
-def test_a_wait_for_the_next_attempt_ends_with_the_time_of_the_workflow(held, clock, background, checkpointer):
+def test_a_wait_for_the_next_attempt_ends_with_the_time_of_the_workflow(
+    held, clock, background, checkpointer
+):
     @entrypoint(timeout=5, retry_policy=RetryPolicy(initial_interval=100, jitter=False, retry_on=ValueError))
     def body(given) -> int:
         raise ValueError

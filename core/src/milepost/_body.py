@@ -84,7 +84,7 @@ class BodyPolicies:
         assert self._step.policies is not None  # noqa: S101 - who has none does not come here
         return self._step.policies
 
-    # -- running -------------------------------------------------------------------------------------------------------
+    # -- running ---------------------------------------------------------------------------------------------------
 
     def run(self, execution: Execution, frame: Frame, body: Callable[[], Ended], patience: float) -> Ended:
         """Run the body once, in the caller's thread; under a time limit, in one of its own."""
@@ -131,7 +131,7 @@ class BodyPolicies:
         error = self._policies.expired(self._step.name, guard.left()[1], guard.elapsed)
         return execution.abort(error)
 
-    # -- again ---------------------------------------------------------------------------------------------------------
+    # -- again -----------------------------------------------------------------------------------------------------
 
     def fails(self, execution: Execution, error: Exception) -> bool:
         """Record a failed attempt where a policy has the body run again; return whether it does.
@@ -172,7 +172,7 @@ class BodyPolicies:
         )
         try:
             journal.keep(record)
-        except Exception as broken:  # noqa: BLE001 - whatever a driver raises, the run cannot go on
+        except Exception as broken:
             raise execution.abort(broken) from broken
 
     def _await_due(self, execution: Execution, guard: Guard) -> Ended | None:

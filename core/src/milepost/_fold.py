@@ -29,7 +29,6 @@ from milepost.checkpoint import (
     Status,
     Value,
 )
-
 from milepost.errors import OutcomeUnknown, describe
 
 if TYPE_CHECKING:

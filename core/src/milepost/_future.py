@@ -221,7 +221,7 @@ class TaskFuture(Future[T], Generic[T]):
         self._block(None)
 
     def _wait_for_worker(self, call: Call) -> None:
-        """Wait for a call that this thread may not run; one that nobody has begun when the run stops, does not begin."""
+        """Wait for a call that this thread may not run; one not begun when the run stops, does not begin."""
         while not self._block(LOOK_SECONDS):
             if self._frame.execution.is_stopping and call.claim():
                 call.run()

@@ -18,7 +18,18 @@ class Guard:
     time, by default now.
     """
 
-    __slots__ = ("_began", "_clock", "_limits", "_seen", "around", "first_at", "is_closed", "is_late", "number", "path")
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_limits",
+        "_seen",
+        "around",
+        "first_at",
+        "is_closed",
+        "is_late",
+        "number",
+        "path",
+    )
 
     def __init__(  # noqa: PLR0913 - every one a keyword
         self,
@@ -55,7 +66,7 @@ class Guard:
         """Raise what ends a frame whose time is up; where it goes on, that is a sign of life."""
         guard: Guard | None = self
         while guard is not None:
-            if guard.is_closed or guard._is_late():
+            if guard.is_closed or guard._is_late():  # noqa: SLF001 - of this class
                 raise Fenced
             guard = guard.around
         self.beat()
@@ -76,7 +87,7 @@ class Guard:
         """Take note of a sign of life, of this attempt and of those around it."""
         guard: Guard | None = self
         while guard is not None:
-            guard._seen = self._clock.monotonic()
+            guard._seen = self._clock.monotonic()  # noqa: SLF001 - of this class
             guard = guard.around
 
     @property

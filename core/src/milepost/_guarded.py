@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from milepost import _ids, serde
 from milepost._call import Call, Ended, failure
 from milepost._guard import Guard
-from milepost._journal import Tried
 from milepost._policies import BY_HAND, Policies
 from milepost._signals import Restart, Stopped, Suspended
 from milepost._struct import replace
@@ -20,6 +19,7 @@ from milepost.checkpoint import Attempted, Begun, Outcome, Question, Value
 from milepost.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
+    from milepost._journal import Tried
     from milepost.checkpoint import Failure
 
 LONGEST_TEXT = 2_000
@@ -57,7 +57,7 @@ class GuardedCall(Call):
             self._until = clock.monotonic() + until_due(tried.attempts[-1], clock.now().isoformat())
             self.runs_here = False
 
-    # -- waiting for the next attempt ----------------------------------------------------------------------------------
+    # -- waiting for the next attempt ------------------------------------------------------------------------------
 
     def due(self) -> None:
         """Have a worker run the next attempt."""
@@ -81,7 +81,7 @@ class GuardedCall(Call):
         self._permit.append(True)
         execution.engine.timer.after(seconds, self)
 
-    # -- an attempt ------------------------------------------------------------------------------------------------------
+    # -- an attempt ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         clock = self.frame.execution.clock
@@ -218,10 +218,10 @@ class GuardedCall(Call):
         assert execution.journal is not None  # noqa: S101 - the callers have checked
         try:
             execution.journal.keep(record, self.frame.guard)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the run cannot go on
+        except Exception as error:
             raise execution.abort(error) from error
 
-    # -- an outcome that nobody knows ------------------------------------------------------------------------------------
+    # -- an outcome that nobody knows ------------------------------------------------------------------------------
 
     def _is_unknown(self) -> bool:
         """Tell whether this attempt began, in a process that left no word of how it ended."""

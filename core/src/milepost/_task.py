@@ -159,7 +159,7 @@ def task(
     on_unknown: OnUnknown = "rerun",
     retry: Retry = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(  # noqa: PLR0913 - every one a keyword
+def task(
     function: Any = None,
     /,
     *,

@@ -1,4 +1,4 @@
-"""A function under a time limit: it runs in a thread of its own, and whoever waits for it is free when time is up.  (layer 7)
+"""A function under a time limit: it runs in a thread of its own, and is left when time is up.  (layer 7)
 
 Python cannot end a thread. One whose time is up is left behind: its result is discarded, and it is reported, when that
 happens and when it ends at last. It is a daemon thread, so that it does not keep the interpreter from ending.
@@ -87,7 +87,7 @@ class Timed:
             self._report("in thread %r ended after %.1f seconds, its time being up: its result was discarded")
 
     def _report(self, text: str) -> None:
-        _logger().warning("%r " + text, self.name, self._thread.name, self._guard.elapsed)  # noqa: G003 - constants
+        _logger().warning("%r " + text, self.name, self._thread.name, self._guard.elapsed)
 
 
 def _logger() -> Logger:

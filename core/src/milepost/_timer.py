@@ -75,7 +75,7 @@ class Timer:
             self._clock.wait(state.look, min(seconds, LOOK_SECONDS))
 
     def _turn(self, state: _Waiting) -> float | None:
-        """Wake what is due and let go of what is dropped; return the seconds until the next, None where there is none."""
+        """Wake what is due and let go of what is dropped; return the seconds until the next, if there is one."""
         state.look.clear()
         now = self._clock.monotonic()
         with state.lock:

@@ -313,7 +313,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         timeout: Timeout = None,
         retry: Retry = None,
     ) -> _Decorator: ...
-    def __new__(  # type: ignore[misc]  # likewise  # noqa: PLR0913 - every one a keyword
+    def __new__(  # type: ignore[misc]  # likewise
         cls,
         function: Callable[..., Any] | None = None,
         /,

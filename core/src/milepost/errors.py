@@ -212,10 +212,10 @@ class WorkflowTimeout(_TimeIsUp):
 
 
 class OutcomeUnknown(MilepostError):
-    """A task with ``on_unknown=`` began and left no outcome: whether it did its work is unknown, so it was not run again.
+    """A task with ``on_unknown=`` began and left no outcome: whether it did its work is unknown.
 
-    Find out, and go on by hand. ``name`` is the task's, ``call`` its place, ``began`` when it began,
-    ``idempotency_key`` what it could give to the services that it calls.
+    It was not run again: find out, and go on by hand. ``name`` is the task's, ``call`` its place, ``began`` when it
+    began, ``idempotency_key`` what it could give to the services that it calls.
     """
 
     def __init__(self, message: str, *, name: str, call: str, began: str, idempotency_key: str) -> None:

@@ -82,7 +82,7 @@ class RetryPolicy(Struct):
     jitter: bool = True
     retry_on: RetryOn = default_retry_on
 
-    def __init__(  # noqa: PLR0913, PLR0917 - LangGraph's signature
+    def __init__(
         self,
         initial_interval: float = 0.5,
         backoff_factor: float = 2.0,
