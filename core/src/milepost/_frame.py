@@ -170,7 +170,7 @@ class Frame:
             call = Call(self, step, args, kwargs, future, (digest, shows), inner)
         else:
             call = GuardedCall(self, step, args, kwargs, future, (digest, shows), inner)
-        if journal is not None:
+        if journal is not None and journal.unsettled:
             tried = self._tried(journal, path, step, (digest, shows))
             if tried is not None:
                 call.take_up(tried)
@@ -332,7 +332,7 @@ class Frame:
     def again(self) -> Frame:
         """Return a frame for the next attempt at what this one ran."""
         frame = Frame(self.execution, path=self.path, name=self.name, scope=self.scope)
-        frame.digest, frame._key = self.digest, self._key
+        frame.digest = self.digest
         return frame
 
     def leave(self) -> None:

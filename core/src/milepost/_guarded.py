@@ -206,7 +206,8 @@ class GuardedCall(Call):
         )
 
     def _outcome(self, **what: Any) -> Outcome:
-        return super()._outcome(attempts=self._attempts + (not what.get("cancelled")), **what)
+        attempts = self._attempts if what.get("cancelled") else self._attempts + 1
+        return super()._outcome(attempts=max(1, attempts), **what)
 
     def _write(self, record: Attempted | Begun) -> None:
         """Write a record and wait until it is durable.

@@ -78,7 +78,8 @@ class Journal:
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
         self._loose: frozenset[str] = frozenset()
-        self._tried: dict[str, Tried] = {}
+        self.unsettled: dict[str, Tried] = {}
+        """The calls without an outcome of which there is something on record, and that have not been made."""
         self.broken_off: set[str] = set()  # calls that this process began, and stopped where it knows
         self._observed: dict[tuple[str, int], Observed] = {}
         self._long: dict[int, tuple[int, str]] = {}
@@ -92,7 +93,7 @@ class Journal:
             parent, ordinal = _ids.split(call)
             self._known.setdefault(parent, {})[ordinal] = (outcome, order)
         self._loose = frozenset(run.loose)
-        self._tried = {call: tried for call, tried in _all_tried(run) if call not in run.outcomes}
+        self.unsettled = {call: tried for call, tried in _all_tried(run) if call not in run.outcomes}
         self._observed = dict(run.observed)
         self._unindexed = list(run.outcomes.values())
         self.outcomes = len(run.outcomes)
@@ -108,8 +109,8 @@ class Journal:
             parent, ordinal = _ids.split(path)
             if is_in(parent):
                 self._known.setdefault(parent, {})[ordinal] = (outcome, order)
-        self._tried = {path: tried for path, tried in self._tried.items() if not is_in(path)}
-        self._tried |= {
+        self.unsettled = {path: tried for path, tried in self.unsettled.items() if not is_in(path)}
+        self.unsettled |= {
             path: tried
             for path, tried in _all_tried(run)
             if path not in run.outcomes and is_in(path) and path != call
@@ -135,13 +136,13 @@ class Journal:
 
     def tried(self, call: str) -> Tried | None:
         """Return what is on record of a call without an outcome; a second time, None."""
-        return self._tried.pop(call, None) if self._tried else None
+        return self.unsettled.pop(call, None)
 
     def forgotten_attempts(self, parent: str) -> dict[str, Tried]:
         """Return the calls of a frame that were tried and have no outcome, and that it has not made."""
         return {
             call: tried
-            for call, tried in self._tried.items()
+            for call, tried in self.unsettled.items()
             if call != _ids.ROOT and _ids.split(call)[0] == parent and call not in self._loose
         }
 
@@ -151,9 +152,9 @@ class Journal:
 
     def give_way(self, call: str) -> None:
         """Forget what is on record within a loose call: another call takes its place."""
-        self._tried = {
+        self.unsettled = {
             path: tried
-            for path, tried in self._tried.items()
+            for path, tried in self.unsettled.items()
             if path not in self._loose or not path.startswith(f"{call}.")
         }
         for parent in list(self._known):

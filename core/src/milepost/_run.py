@@ -108,6 +108,7 @@ class Execution:
         self._delivered: list[tuple[BaseException, str]] = []
         self._heard: dict[str, int] = {}
         self.root: Frame | None = None
+        self._keys: dict[str, str] = {}  # where nothing is recorded, all attempts at a call find theirs here
         self._policies = BodyPolicies(plan.step, plan.clock)
         if taken is not None:
             self.thread_id = taken.state.thread
@@ -235,7 +236,8 @@ class Execution:
     def key_of(self, call: str, name: str, digest: str) -> str:
         """Return the idempotency key of a call: fixed by the run where that is recorded, else random."""
         if self._taken is None:
-            return _ids.token() + _ids.token()
+            with self._lock:
+                return self._keys.setdefault(call, _ids.token() + _ids.token())
         started = (
             self._taken.run.started
         )  # its session is random: a run id comes again where a backend is made anew
