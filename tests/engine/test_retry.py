@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
 
@@ -526,6 +527,35 @@ def test_closing_stops_a_run_that_waits_at_once_and_another_goes_on_where_it_was
     assert running.result() == "A"
     assert lab.executed == {"a": 3}
     engine.close()
+
+
+@pytest.mark.parametrize("where", ["task", "body"])
+def test_ctrl_c_ends_a_wait_at_once(checkpointer, clock, lab, where):
+    lab.fail("a", ValueError())
+    engine = milepost.Engine(checkpointer=checkpointer, workers=1, clock=clock)
+
+    @task(retry_policy=SLOWLY if where == "task" else None)
+    def slow() -> str:
+        return lab.run("a")
+
+    @entrypoint(retry_policy=SLOWLY if where == "body" else None)
+    def body(given) -> str:
+        return slow().result()
+
+    def press():
+        until(lambda: engine.timer._state.get().heap)
+        signal.raise_signal(signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    with engine:
+        pressing.start()
+        with pytest.raises(KeyboardInterrupt):
+            body.invoke(1, thread_id="t")
+        pressing.join()
+        clock.advance(60)
+        assert body.invoke(None, thread_id="t") == "A"
+    engine.close()
+    assert lab.executed == {"a": 2}
 
 
 def test_a_call_that_waits_for_its_next_attempt_can_be_cancelled(held, clock, checkpointer, lab):

@@ -467,6 +467,48 @@ def test_a_wait_for_the_next_attempt_ends_with_the_time_of_the_workflow(
         result()
 
 
+class Interrupting(ManualClock):
+    """Has Ctrl-C come to the main thread while that waits, as often as it is told."""
+
+    times = 0
+
+    def wait(self, event, seconds):
+        if self.times and threading.current_thread() is threading.main_thread():
+            self.times -= 1
+            raise KeyboardInterrupt
+        return super().wait(event, seconds)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_stops_a_body_under_a_time_limit_and_a_second_one_leaves_it(checkpointer, stuck, times):
+    clock = Interrupting()
+    engine = milepost.Engine(checkpointer=checkpointer, workers=1, clock=clock)
+
+    @task
+    def step(x: int) -> int:
+        return x
+
+    @entrypoint(timeout=60)
+    def body(given) -> list[int]:
+        found = [step(1).result()]
+        if clock.times == 0 and not stuck.begun:
+            clock.times = times
+            if times == 1:
+                stuck.end.set()
+            stuck.begun += 1
+            until(lambda: clock.advance(0.1) or clock.times == 0)
+            assert stuck.end.wait(60)
+        return [*found, step(2).result()]
+
+    with engine:
+        with pytest.raises(KeyboardInterrupt):
+            body.invoke(1, thread_id="t")
+        stuck.end.set()
+        assert body.invoke(None, thread_id="t") == [1, 2]
+    engine.close()
+    assert [record.kind for record in records(checkpointer)].count("outcome") == 2
+
+
 def test_a_nested_workflow_has_its_time_limit_too(held, clock, background, stuck):
     @entrypoint(timeout=5)
     def inner(given) -> str:
