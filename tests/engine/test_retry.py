@@ -363,6 +363,33 @@ def test_a_second_attempt_may_ask_and_goes_on_as_the_second(engine, checkpointer
     assert records(checkpointer, "outcome")[0].attempts == 2
 
 
+def test_what_a_failed_attempt_asked_is_asked_by_the_next_or_not_at_all(engine, lab):
+    lab.fail("a", ValueError())
+    asked = threading.Event()
+
+    @task
+    def asking() -> str:
+        try:
+            return interrupt("which?")
+        finally:
+            asked.set()
+
+    @task(retry_policy=AT_ONCE)
+    def parent() -> str:
+        if required("test").attempt == 1:
+            asking()
+            assert asked.wait(30)
+        return lab.run("a")
+
+    @entrypoint
+    def body(given) -> list[str]:
+        return [parent().result(), interrupt("go on?")]
+
+    (question,) = body.invoke(1, thread_id="t")["__interrupt__"]
+    assert question.value == "go on?"
+    assert body.invoke(Command(resume="yes"), thread_id="t") == ["A", "yes"]
+
+
 def test_a_nested_workflow_is_tried_again_as_a_task_is(engine, lab):
     lab.fail("b", ValueError())
 

@@ -106,6 +106,8 @@ class GuardedCall(Call):
         number = self._attempts + 1
         self._first_at = self._first_at or self.began
         self.inner.began = self.began
+        if execution.journal is not None and self._policies.keeps_starts:
+            self._keep_start(number)
         self.inner.guard = Guard(
             path=path,
             number=number,
@@ -114,8 +116,11 @@ class GuardedCall(Call):
             limits=self._policies.timeout,
             around=self.frame.guard,
         )
-        if execution.journal is None or not self._policies.keeps_starts:
-            return
+
+    def _keep_start(self, number: int) -> None:
+        """See to it that the start of an attempt is on record; one that this process broke off just goes on."""
+        execution, path = self.frame.execution, self.inner.path
+        assert execution.journal is not None  # noqa: S101 - the caller has checked
         execution.asked_at.pop(_ids.review(path), None)
         if self._begun is None or self._begun.number != number:
             digest, shows = self._made
@@ -186,6 +191,7 @@ class GuardedCall(Call):
         self._attempts += 1
         self._policies_before = (*self._policies_before, policy)
         self._until = execution.clock.monotonic() + delay
+        execution.ended(path)  # what its calls asked, the next attempt asks again
         if execution.journal is None:
             return
         causes = tuple(call for call in execution.sources(error) if call.startswith(f"{path}."))

@@ -143,7 +143,7 @@ class Journal:
         return {
             call: tried
             for call, tried in self.unsettled.items()
-            if call != _ids.ROOT and _ids.split(call)[0] == parent and call not in self._loose
+            if _ids.split(call)[0] == parent and call not in self._loose
         }
 
     def is_loose(self, call: str) -> bool:
@@ -419,6 +419,8 @@ class Journal:
 
 def _all_tried(run: RunState) -> Iterator[tuple[str, Tried]]:
     for call in dict.fromkeys((*run.attempts, *run.begun)):
+        if call == _ids.ROOT:  # the body looks after its own
+            continue
         attempts, begun = run.attempts.get(call, ()), run.begun.get(call)
         last = attempts[-1] if begun is None else begun
         shows = "…" if begun is None else begun.shows

@@ -238,9 +238,8 @@ class Execution:
         if self._taken is None:
             with self._lock:
                 return self._keys.setdefault(call, _ids.token() + _ids.token())
-        started = (
-            self._taken.run.started
-        )  # its session is random: a run id comes again where a backend is made anew
+        # The session that started the run is random: a run's id comes again where a backend is made anew.
+        started = self._taken.run.started
         return _ids.idempotency_key(started.run, started.owner.session, call, name, digest)
 
     def try_again(self, call: str) -> None:

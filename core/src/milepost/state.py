@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TaskState(Struct):
-    """A call of the run that has an outcome, asks a question, or waits for its next attempt.
+    """A call of the run that has an outcome, asks a question, or was tried and is to be tried again.
 
     ``id`` is the call's place (``"0"``, ``"1.2"``), ``status`` one of ``done``, ``failed``, ``cancelled``,
     ``interrupted``, ``waiting``. Times are ISO 8601 in UTC. ``error`` is ``"ValueError: text"``.
@@ -58,7 +58,7 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
             TaskState(id=question.call, name="interrupt", status="interrupted", interrupts=(by_id[id_],))
         )
     for call, attempts in run.attempts.items():
-        if call and call not in run.outcomes:
+        if call and call not in run.outcomes and call not in run.loose:
             found.append(_waiting(call, attempts))
     return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
 
