@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from crash.places import Place
     from milepost.checkpoint import Checkpointer
 
+ONCE = "pay_once("
+"""How the ledger names what may be executed at most once, whatever is killed."""
+
 Call = tuple[str, str, str]
 """Thread, run and path: what names a call for ever."""
 
@@ -148,6 +151,7 @@ def at_kill(snapshot: Evidence) -> list[str]:
     """Return what is wrong with a place as a killed process left it."""
     unkept = {call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever
     starts = Counter(call for event, call, _, _ in snapshot.ledger if event == "start")
+    once = {call for _, call, what, _ in snapshot.ledger if what.startswith(ONCE)}
     return [
         *snapshot.findings,
         *(f"{call} had resolved and is not on record" for call in sorted(unkept)),
@@ -156,6 +160,7 @@ def at_kill(snapshot: Evidence) -> list[str]:
             for call, times in snapshot.begun.items()
             if starts[call] > times
         ),
+        *(f"{call} ran {starts[call]} times" for call in sorted(once) if starts[call] > 1),
     ]
 
 
