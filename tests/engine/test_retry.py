@@ -58,6 +58,15 @@ def held(checkpointer, clock):
     made.close()
 
 
+@pytest.fixture
+def two_workers(checkpointer):
+    """An engine for tasks that wait for one another outside milepost."""
+    made = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with made:
+        yield made
+    made.close()
+
+
 class Background:
     """A call in a thread of its own."""
 
@@ -363,7 +372,7 @@ def test_a_second_attempt_may_ask_and_goes_on_as_the_second(engine, checkpointer
     assert records(checkpointer, "outcome")[0].attempts == 2
 
 
-def test_what_a_failed_attempt_asked_is_asked_by_the_next_or_not_at_all(engine, lab):
+def test_what_a_failed_attempt_asked_is_asked_by_the_next_or_not_at_all(two_workers, lab):
     lab.fail("a", ValueError())
     asked = threading.Event()
 

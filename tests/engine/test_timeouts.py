@@ -110,7 +110,7 @@ def background(held):
 # -- tasks -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_whose_time_is_up_fails_at_once_and_its_late_result_is_discarded(
+def test_w15_a_task_whose_time_is_up_fails_at_once_and_its_late_result_is_discarded(
     held, clock, background, checkpointer, stuck, caplog
 ):
     caplog.set_level(logging.WARNING, "milepost")

@@ -41,6 +41,15 @@ class Effect:
 
 
 @pytest.fixture
+def two_workers(checkpointer):
+    """An engine for tasks that wait for one another outside milepost."""
+    made = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with made:
+        yield made
+    made.close()
+
+
+@pytest.fixture
 def effect():
     return Effect()
 
@@ -260,7 +269,7 @@ def test_an_answer_that_is_no_decision_leaves_the_question_pending(engine, effec
     assert body.invoke(Command(resume=Decision.result("fine")), thread_id="t") == "fine"
 
 
-def test_several_unknown_outcomes_are_all_asked_about(engine, effect):
+def test_several_unknown_outcomes_are_all_asked_about(two_workers, effect):
     both = threading.Barrier(2)
     cut = [True]
 
