@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from crash.rig import THREAD
 from milepost._fold import ThreadState
-from milepost.checkpoint import Batch, Capability, Head, Outcome, Retried, Started
+from milepost.checkpoint import Attempted, Batch, Begun, Capability, Head, Outcome, Retried, Started
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crash.places import Place
     from milepost.checkpoint import Checkpointer
+
+ONCE = "pay_once("
+"""How the ledger names what may be executed at most once, whatever is killed."""
 
 Call = tuple[str, str, str]
 """Thread, run and path: what names a call for ever."""
@@ -31,6 +34,9 @@ class Evidence:
     standing: dict[Call, str] = field(default_factory=dict)
     ever: set[Call] = field(default_factory=set)
     voids: Counter[Call] = field(default_factory=Counter)
+    attempts: Counter[Call] = field(default_factory=Counter)
+    begun: Counter[Call] = field(default_factory=Counter)
+    causes: dict[Call, tuple[str, ...]] = field(default_factory=dict)
     ledger: list[tuple[str, Call, str, int]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -91,13 +97,30 @@ def _scan(found: Evidence, thread: str) -> None:
             if call in found.standing:
                 found.findings.append(f"{call} has two outcomes")
             found.standing[call] = "error" if record.result is None else "result"
+            found.causes[call] = record.caused_by
             found.ever.add(call)
+        elif isinstance(record, Begun):
+            found.begun[thread, run, record.call] += 1
+        elif isinstance(record, Attempted):
+            found.attempts[thread, run, record.call] += 1
+            for path in record.caused_by:
+                _void_within(found, (thread, run, path))
         elif isinstance(record, Retried):
             for path in record.voids:
                 call = (thread, run, path)
                 if found.standing.pop(call, None) != "error":
                     found.findings.append(f"{call} was voided and has no error on record")
                 found.voids[call] += 1
+
+
+def _void_within(found: Evidence, call: Call) -> None:
+    """Take note that a call is tried again because the attempt around it failed by it; and those it failed by."""
+    if found.standing.pop(call, None) != "error":
+        found.findings.append(f"{call} was voided by an attempt and has no error on record")
+    found.voids[call] += 1
+    for path in found.causes.get(call, ()):
+        if (*call[:2], path) in found.standing:
+            _void_within(found, (*call[:2], path))
 
 
 def _fold(found: Evidence, thread: str) -> None:
@@ -127,7 +150,18 @@ def _hold_to_promises(found: Evidence) -> None:
 def at_kill(snapshot: Evidence) -> list[str]:
     """Return what is wrong with a place as a killed process left it."""
     unkept = {call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever
-    return snapshot.findings + [f"{call} had resolved and is not on record" for call in sorted(unkept)]
+    starts = Counter(call for event, call, _, _ in snapshot.ledger if event == "start")
+    once = {call for _, call, what, _ in snapshot.ledger if what.startswith(ONCE)}
+    return [
+        *snapshot.findings,
+        *(f"{call} had resolved and is not on record" for call in sorted(unkept)),
+        *(
+            f"{call} ran {starts[call]} times and has {times} starts on record"
+            for call, times in snapshot.begun.items()
+            if starts[call] > times
+        ),
+        *(f"{call} ran {starts[call]} times" for call in sorted(once) if starts[call] > 1),
+    ]
 
 
 def between(snapshot: Evidence, last: Evidence) -> list[str]:
@@ -152,7 +186,7 @@ def at_end(last: Evidence, *, kills: int, atomic: bool) -> list[str]:
     often = [
         f"{call} ended {times} times after {kills} kills"
         for call, times in ended.items()
-        if times > 1 + kills + last.voids[call]
+        if times > 1 + kills + last.voids[call] + last.attempts[call]
     ]
     lagging = [
         f"the head of {thread} says {head.status}, owned by {head.owner}"
@@ -160,6 +194,11 @@ def at_end(last: Evidence, *, kills: int, atomic: bool) -> list[str]:
         if atomic and (head.status != "done" or head.owner is not None)
     ]
     return at_kill(last) + often + lagging
+
+
+def unsure(last: Evidence) -> set[tuple[str, str]]:
+    """Return the calls, without their runs, that may have been cut off for good: their starts are on record."""
+    return {(call[0], call[2]) for call in last.begun}
 
 
 def effects(last: Evidence) -> set[tuple[str, str, str, str]]:

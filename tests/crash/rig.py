@@ -242,15 +242,22 @@ class Disk:
 # -- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def step(function=None, *, together: int = 0, order: tuple[int, ...] = (), grouped: bool = False):
+def step(
+    function=None,
+    *,
+    together: int = 0,
+    order: tuple[int, ...] = (),
+    grouped: bool = False,
+    **policies: object,
+):
     """Make a task with a kill point before and after its function, whose executions are in the ledger.
 
     ``together``: how many siblings must have begun before any goes on. ``order``: the ordinals of siblings in the order
     in which they are to be recorded, each in a batch of its own. ``grouped``: the first sibling is recorded alone and
-    all others in the batch that follows.
+    all others in the batch that follows. ``policies`` are the task's.
     """
     if function is None:
-        return functools.partial(step, together=together, order=order, grouped=grouped)
+        return functools.partial(step, together=together, order=order, grouped=grouped, **policies)
 
     @functools.wraps(function)
     def watched(*args):
@@ -274,7 +281,7 @@ def step(function=None, *, together: int = 0, order: tuple[int, ...] = (), group
             rig.gather(call, together)
         return value
 
-    return milepost.task(watched)
+    return milepost.task(watched, **policies)
 
 
 def got(future):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from milepost._journal import Journal
+from milepost._policies import Policies
 from milepost._struct import replace
 from milepost.checkpoint import Capability
 
@@ -88,7 +89,13 @@ def record_twice(_checkpointer) -> None:
     Journal.record = twice
 
 
+def forget_starts(_checkpointer) -> None:
+    """Keep no starts, so that nobody knows of a task that was cut off."""
+    Policies.keeps_starts = False
+
+
 WAYS = {
+    "forget starts": forget_starts,
     "record twice": record_twice,
     "resolve early": resolve_early,
     "forget records": forget_records,

@@ -14,11 +14,14 @@ AT_LENGTH = NAMES if THOROUGH else ("memory", "sqlite")
 
 pytestmark = pytest.mark.crash
 
-SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left")
+SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left", "attempts", "payments")
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
     "retried": "append to main of failed: after #2",
+    "payments": "pay_once at main:1: after",
+    "attempts": "append to main of attempted: after #2",
+    "whole": "append to main of attempted: committed",
     "nested": "append to main of outcome(0.0.1): after",
 }
 

@@ -37,6 +37,18 @@ def test_a_broken_engine_is_caught(way, enumeration):
     assert any(finding in found for found in report.findings), report.findings
 
 
+@on("sqlite", "mongodb")
+def test_an_engine_that_forgets_what_it_began_is_caught(enumeration):
+    truth = enumeration.undisturbed(Job(case="payments"))
+
+    report = enumeration.at_each(
+        Job(case="payments", sabotage="forget starts"), truth, ["pay_once at main:1: after"]
+    )
+
+    assert report.survived == 0
+    assert any("ran 2 times" in found for found in report.findings), report.findings
+
+
 @on("sqlite")
 def test_a_journal_that_may_lose_its_end_in_a_power_cut_is_caught(enumeration):
     truth = enumeration.undisturbed(Job(case="sequence"))

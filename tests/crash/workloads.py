@@ -6,6 +6,7 @@ A program decides from ``get_state`` alone, so that any process can take its par
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import milepost
 from crash.rig import THREAD, got, here, step
-from milepost import Command, as_completed, entrypoint, interrupt
+from milepost import Command, Decision, RetryPolicy, as_completed, entrypoint, interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -311,11 +312,117 @@ def library(n):
     return {"n": n, "sizes": [len(text) for _, _, text in (first, *beside, got(volume(n, 3)))]}
 
 
+AT_ONCE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=4, retry_on=ConnectionError)
+
+
+def _attempt():
+    """Return the number of the attempt that runs here, as it is on record."""
+    return milepost._context.frame().attempt
+
+
+@step(retry_policy=AT_ONCE)
+def flaky(x):
+    if _attempt() < 3:
+        raise ConnectionError(f"attempt {_attempt()} at {x}")
+    return x + 1
+
+
+@step
+def unsteady(x, attempt):
+    if attempt < 3:
+        raise ConnectionError(f"{x} is unsteady")
+    return x * 2
+
+
+@step(retry_policy=AT_ONCE)
+def patient(x):
+    """Fail by a child until the third attempt; another child finishes in the first."""
+    first = got(add(x, 1))
+    second = got(unsteady(first, _attempt()))
+    return [first, second, got(flaky(second))]
+
+
+@entrypoint
+def attempts(n):
+    beside = flaky(n + 10)
+    found = got(patient(n))
+    return {"n": n, "found": found, "beside": got(beside), "last": got(add(n, 2))}
+
+
+@entrypoint(retry_policy=AT_ONCE)
+def whole(n):
+    before = got(add(n, 1))
+    answer = interrupt({"n": n, "question": "well?"})
+    found = got(unsteady(before, min(_attempt(), 3)))
+    if _attempt() < 4:
+        raise ConnectionError("the body is unsteady")
+    return {"n": n, "answer": answer, "found": found, "last": got(add(n, 2))}
+
+
+@step(timeout=0.4, retry_policy=RetryPolicy(initial_interval=0, jitter=False, max_attempts=9))
+def hasty(x):
+    """Be stuck at the first attempt, for good."""
+    first = got(leaf(x))
+    if _attempt() == 1:
+        threading.Event().wait()
+    return first
+
+
+@step(timeout=0.1)
+def stuck(x):
+    threading.Event().wait()
+    return x
+
+
+@entrypoint
+def limited(n):
+    try:
+        beside = got(stuck(n))
+    except milepost.errors.TaskTimeout as error:
+        beside = [error.kind, got(add(n, 1))]
+    return {"n": n, "found": got(hasty(n)), "beside": beside}
+
+
+def _pay(n):
+    return ["paid", n]
+
+
+@step(on_unknown="fail")
+def pay_once(n):
+    return _pay(n)
+
+
+@step(on_unknown="review", retry_policy=AT_ONCE)
+def pay_surely(n):
+    if _attempt() < 2:
+        raise ConnectionError("no connection")
+    return _pay(n)
+
+
+@entrypoint
+def payments(n):
+    before = got(add(n, 1))
+    try:
+        first = got(pay_once(n))
+    except milepost.errors.OutcomeUnknown:
+        first = _pay(n)  # somebody looked it up
+    return {"n": n, "before": before, "first": first, "second": got(pay_surely(n)), "last": got(add(n, 2))}
+
+
 # -- programs --------------------------------------------------------------------------------------------------------
 
 
 def _answer(question):
+    if "idempotency_key" in question:
+        return _decision(question["task"])
     return f"answer to {question['question']}"
+
+
+def _decision(name):
+    """Look into the ledger, as a person would ask the bank: was it paid?"""
+    lines = [json.loads(line) for line in (here().folder / "ledger").read_text().splitlines()]
+    paid = any(event == "end" and what.startswith(f"{name}(") for event, _, _, _, what, _ in lines)
+    return Decision.result(_pay(0)) if paid else Decision.rerun()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -430,6 +537,10 @@ CASES = {
         Case(name="races", workflow=races),
         Case(name="cancels", workflow=cancels, workers=1),
         Case(name="library", workflow=library),
+        Case(name="attempts", workflow=attempts, workers=1),
+        Case(name="whole", workflow=whole),
+        Case(name="limited", workflow=limited),
+        Case(name="payments", workflow=payments),
         Case(name="left", workflow=left, streams=True),
     )
 }

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any, assert_type
 
 from milepost import (
     BaseStore,
     Command,
+    Decision,
     Engine,
     InMemoryStore,
     Interrupt,
     MemorySaver,
+    RetryPolicy,
     RunnableConfig,
     StateSnapshot,
     StreamWriter,
     TaskFuture,
+    TimeoutPolicy,
     Workflow,
     as_completed,
     entrypoint,
     events,
     get_config,
+    get_deadline,
+    get_idempotency_key,
     get_store,
     get_stream_writer,
+    heartbeat,
     open_checkpointer,
     open_store,
     task,
@@ -35,6 +42,21 @@ from milepost.store import Store
 @task
 def length(text: str, *, times: int = 1) -> int:
     return times * len(text)
+
+
+@task(retry_policy=RetryPolicy(retry_on=[ValueError]), timeout=timedelta(seconds=5), on_unknown="fail")
+def careful(text: str) -> int:
+    assert_type(get_deadline(), float | None)
+    assert_type(get_idempotency_key(), str)
+    heartbeat()
+    return len(text)
+
+
+@entrypoint(retry_policy=[RetryPolicy(), RetryPolicy(max_attempts=9)], timeout=TimeoutPolicy(run_timeout=5))
+def patient(text: str) -> int:
+    assert_type(careful(text), TaskFuture[int])
+    assert_type(Decision.result(3), dict[str, Any])
+    return careful(text).result()
 
 
 @task()

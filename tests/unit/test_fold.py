@@ -11,7 +11,9 @@ from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._travel import Cancel, Close, Plant, Replay, Update
 from milepost.checkpoint import (
     Abandoned,
+    Attempted,
     Batch,
+    Begun,
     Cancelled,
     Claimed,
     Deleted,
@@ -68,6 +70,26 @@ def outcome(call="0", error=None, caused_by=()):
 
 def observed(frame="", number=0, made=0, times=1):
     return Observed(frame=frame, number=number, made=made, what="done", call="0", answer=True, times=times)
+
+
+def attempted(call="0", number=1, caused_by=(), heard_at=None, policy=0):
+    return Attempted(
+        call=call,
+        name="work",
+        digest="d",
+        number=number,
+        began="b",
+        ended="e",
+        due="f",
+        policy=policy,
+        error=FAILURE,
+        caused_by=caused_by,
+        heard_at=heard_at or {},
+    )
+
+
+def begun(call="0", number=1):
+    return Begun(call=call, name="work", digest="d", shows="", number=number, at="b")
 
 
 def question(name="q"):
@@ -169,6 +191,8 @@ NEXT = {
     "started": (started("run-2"), {"unknown", "done", "abandoned"}),
     "claimed": (claimed(), set(STATES)),
     "outcome": (outcome("9"), {"running", "interrupted", "failed", "cancelled"}),
+    "attempted": (attempted("9"), {"running", "interrupted", "failed", "cancelled"}),
+    "begun": (begun("9"), {"running", "interrupted", "failed", "cancelled"}),
     "observed": (observed(), {"running", "interrupted", "failed", "cancelled"}),
     "interrupted": (interrupted(), {"running"}),
     "resumed": (resumed(), {"interrupted"}),
@@ -194,14 +218,122 @@ def test_what_may_follow_what(before, kind):
 
 
 @pytest.mark.parametrize(
-    "record", [outcome("9"), observed(), interrupted(), finished(), failed(), abandoned(), cancelled()]
+    "record",
+    [
+        outcome("9"),
+        attempted("9"),
+        begun("9"),
+        observed(),
+        interrupted(),
+        finished(),
+        failed(),
+        abandoned(),
+        cancelled(),
+    ],
 )
 def test_after_a_claim_no_record_of_the_former_owner_is_legal(record):
     state = folded(started(), ("b", claimed("b")), ("a", record))
     assert len(state.rejected) == 1
     assert state.status is Status.RUNNING
-    assert state.run.outcomes == {}
+    assert (state.run.outcomes, state.run.attempts, state.run.begun) == ({}, {}, {})
     assert folded(started(), ("b", claimed("b")), ("b", record)).rejected == []
+
+
+# -- attempts and starts -----------------------------------------------------------------------------------------------
+
+
+def test_attempts_are_counted_and_kept_with_the_outcome():
+    state = folded(started(), attempted(number=1), ("b", claimed("b")), ("b", attempted(number=2)))
+    assert [record.number for record in state.run.attempts["0"]] == [1, 2]
+    state.apply(4, Batch(id="b-4", records=(outcome("0"),)))
+    assert state.rejected == []
+    assert len(state.run.attempts["0"]) == 2
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+@pytest.mark.parametrize("kind", [attempted, begun])
+def test_only_the_next_attempt_may_fail_or_begin(kind, number):
+    state = folded(started(), attempted(number=1), kind(number=number))
+    assert reasons(state) == [f"{kind().kind}: 1 attempts are on record"]
+    assert len(state.run.attempts["0"]) == 1
+    assert state.run.begun == {}
+
+
+@pytest.mark.parametrize("record", [attempted("0"), begun("0")])
+def test_a_call_that_has_an_outcome_is_not_attempted(record):
+    state = folded(started(), outcome("0"), record)
+    assert reasons(state) == [f"{record.kind}: the call has an outcome"]
+
+
+@pytest.mark.parametrize("ending", [outcome("0"), attempted("0")])
+def test_a_start_is_in_doubt_until_its_attempt_has_ended(ending):
+    state = folded(started(), begun(), begun())
+    assert reasons(state) == ["begun: the attempt has begun"]
+    assert state.run.begun == {"0": begun()}
+    state = folded(started(), begun(), ("b", claimed("b")), ("b", ending))
+    assert (state.rejected, state.run.begun) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("place", "in_doubt"), [("0", True), ("0.2", False), ("0.1.0", False), ("0.-1", True)]
+)
+def test_a_call_that_waits_for_an_answer_is_not_in_doubt(place, in_doubt):
+    asked = Interrupted(at="now", questions=(Question(id="q", call=place, value=NULL, digest="d"),))
+    state = folded(started(), begun("0"), begun("1"), asked)
+    assert ("0" in state.run.begun) is in_doubt
+    assert "1" in state.run.begun
+
+
+def test_a_failed_attempt_voids_the_calls_within_that_it_failed_by_and_no_others():
+    state = folded(
+        started(),
+        outcome("0.0"),
+        outcome("0.1.0", FAILURE),
+        outcome("0.1", FAILURE, ("0.1.0",)),
+        outcome("1", FAILURE),
+        attempted("0", caused_by=("0.1", "1")),
+    )
+    assert list(state.run.outcomes) == ["0.0", "1"]
+
+
+def test_what_a_call_did_about_a_failure_gives_way_at_its_next_attempt():
+    state = folded(
+        started(),
+        outcome("0.0", FAILURE),
+        outcome("0.1"),
+        outcome("1"),
+        attempted("0", caused_by=("0.0",), heard_at={"0.0": 1}),
+        outcome("0.1"),
+    )
+    assert state.rejected == []
+    assert sorted(state.run.outcomes) == ["0.1", "1"]
+    assert state.run.loose == set()
+
+
+def test_an_attempt_at_the_body_voids_like_a_retry():
+    state = folded(
+        started(), outcome("0"), outcome("1", FAILURE), observed(made=2), attempted("", caused_by=("1",))
+    )
+    assert (state.status, list(state.run.outcomes), state.run.observed) == (Status.RUNNING, ["0"], {})
+    state = folded(started(), attempted(""), failed(), retried())
+    assert state.run.attempts == {}
+
+
+def test_a_retry_by_hand_gives_all_attempts_anew():
+    state = folded(started(), attempted("0"), outcome("0", FAILURE), failed("0"), retried("0"))
+    assert (state.run.outcomes, state.run.attempts) == ({}, {})
+
+
+def test_an_unknown_outcome_stands_for_good():
+    unknown = Failure(type="milepost.errors.OutcomeUnknown", message="?", rebuilds=True)
+    state = folded(started(), begun("0"), outcome("0", unknown), outcome("1", FAILURE, ("0",)))
+    assert voided(state.run, ["0", "1"]) == ("1",)
+
+
+def test_attempts_and_starts_read_back_as_they_were_written():
+    records = (attempted("0.1", 2, ("0.1.0",), {"0.1.0": 3}), begun("2", 4), attempted(""))
+    batch = Batch(id="a-1", records=records)
+    assert Batch.decode(batch.encode(), thread="t", position=1) == batch
 
 
 @pytest.mark.parametrize(
@@ -338,6 +470,14 @@ RUNS = st.sampled_from([RUN, "run-2", "run-3"])
 BODY = st.one_of(
     st.builds(claimed, SESSIONS),
     st.builds(outcome, CALLS, st.sampled_from([None, FAILURE]), st.tuples(CALLS)),
+    st.builds(
+        attempted,
+        st.one_of(CALLS, st.just("")),
+        st.integers(1, 3),
+        st.lists(CALLS, max_size=2).map(tuple),
+        st.dictionaries(CALLS, st.integers(0, 3), max_size=2),
+    ),
+    st.builds(begun, CALLS, st.integers(1, 3)),
     st.builds(observed, st.sampled_from(["", "1"]), st.integers(0, 3), st.integers(0, 3), st.integers(1, 2)),
     st.builds(interrupted, NAMES, NAMES),
     st.builds(

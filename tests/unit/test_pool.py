@@ -104,6 +104,81 @@ def test_every_job_is_run_once_by_a_worker(pool):
     assert threading.current_thread() not in {job.thread for job in jobs}
 
 
+@pytest.mark.parametrize("rests", [False, True], ids=["works", "waits"])
+def test_a_slot_that_was_lent_and_called_back_is_counted_once(pool, rests):
+    """A worker lends its slot to a thread that is stuck, takes it back and ends; whatever the stuck one does then."""
+    resting, go_on = threading.Event(), threading.Event()
+    threads = []
+
+    def stuck(loan):
+        with loan:
+            if rests:
+                pool.begin_wait()
+            resting.set()
+            assert go_on.wait(30)
+            if rests:
+                pool.end_wait()
+            pool.begin_wait()
+            pool.end_wait()
+
+    def work():
+        loan = pool.lend()
+        threads.append(threading.Thread(target=stuck, args=(loan,)))
+        threads[-1].start()
+        assert resting.wait(30)
+        loan.call_back()
+
+    job = Job(pool, work)
+    pool.submit(job)
+    job.wait(help_out=False)
+    others = [Job(pool, lambda: None) for _ in range(3 * pool.size)]
+    for other in others:
+        pool.submit(other)
+    for other in others:
+        other.wait(help_out=False)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    pool.close()
+    assert counts_at_rest(pool) == (0, 0, 0)
+
+
+def test_a_slot_that_was_lent_is_free_while_its_thread_waits(pool):
+    gate = threading.Event()
+
+    def work():
+        ended = threading.Event()
+
+        def lent():
+            with loan:
+                pool.begin_wait()
+                assert gate.wait(30)
+                pool.end_wait()
+            ended.set()
+
+        loan = pool.lend()
+        threading.Thread(target=lent).start()
+        assert ended.wait(30)
+
+    holding = [Job(pool, work) for _ in range(pool.size)]
+    for job in holding:
+        pool.submit(job)
+    last = Job(pool, gate.set)
+    pool.submit(last)
+    for job in (*holding, last):
+        job.wait(help_out=False)
+    pool.close()
+    assert counts_at_rest(pool) == (0, 0, 0)
+
+
+def test_a_thread_that_is_no_worker_lends_nothing(pool):
+    loan = pool.lend()
+    with loan:
+        pool.begin_wait()
+        pool.end_wait()
+    loan.call_back()
+
+
 def test_a_job_that_somebody_else_claimed_is_left_alone(pool):
     gate = threading.Event()
     blockers = [Job(pool, lambda: gate.wait(30)) for _ in range(pool.size)]

@@ -5,14 +5,25 @@ from typing import TYPE_CHECKING, Any
 from milepost import errors, events
 from milepost._engine import Engine, set_engine
 from milepost._inject import RunnableConfig, StreamWriter
-from milepost._interrupt import get_config, get_store, get_stream_writer, interrupt
+from milepost._interrupt import (
+    get_config,
+    get_deadline,
+    get_idempotency_key,
+    get_store,
+    get_stream_writer,
+    heartbeat,
+    interrupt,
+)
 from milepost._task import Task, task
 from milepost._workflow import Workflow, entrypoint
 from milepost.drivers import open_checkpointer, open_store
 from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
+from milepost.retry import RetryPolicy, default_retry_on
+from milepost.review import Decision
 from milepost.state import StateSnapshot, StateUpdate
 from milepost.store import BaseStore
+from milepost.timeout import TimeoutPolicy
 
 if TYPE_CHECKING:
     from milepost._future import TaskFuture, as_completed
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseStore",
     "Command",
+    "Decision",
     "Engine",
     "InMemorySaver",
     "InMemoryStore",
@@ -31,6 +43,7 @@ __all__ = [
     "PendingInterrupts",
     "Pruned",
     "Retention",
+    "RetryPolicy",
     "RunnableConfig",
     "StateSnapshot",
     "StateUpdate",
@@ -39,14 +52,19 @@ __all__ = [
     "TaskFuture",
     "ThreadInfo",
     "Timeline",
+    "TimeoutPolicy",
     "Workflow",
     "as_completed",
+    "default_retry_on",
     "entrypoint",
     "errors",
     "events",
     "get_config",
+    "get_deadline",
+    "get_idempotency_key",
     "get_store",
     "get_stream_writer",
+    "heartbeat",
     "interrupt",
     "list_threads",
     "open_checkpointer",

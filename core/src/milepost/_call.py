@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from milepost._clock import Clock
     from milepost._future import TaskFuture
-    from milepost._journal import Journal
+    from milepost._guard import Guard
+    from milepost._journal import Journal, Tried
     from milepost._pool import Pool
     from milepost._step import Scope, Step
     from milepost._telling import Telling
@@ -39,6 +40,7 @@ class Execution(Protocol):
     telling: Telling
     answers: dict[str, Value]
     asked_at: dict[str, Question]
+    root: Any
 
     def check(self) -> None:
         """Raise the signal that stops the whole execution, if there is one."""
@@ -83,14 +85,25 @@ class Execution(Protocol):
     def parent(self, call: str) -> Parent | None:
         """Return what names a call of this run to a run on another thread."""
 
+    def key_of(self, call: str, name: str, digest: str) -> str:
+        """Return the idempotency key of a call."""
+
+    def try_again(self, call: str) -> None:
+        """Read again what is on record within a call whose next attempt begins."""
+
 
 class Frame(Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
 
-    attempt: int
+    @property
+    def attempt(self) -> int: ...
     path: str
     name: str
     scope: Scope
+    guard: Guard | None
+    began: str
+    ordinal: int
+    observations: int
 
     @property
     def execution(self) -> Execution: ...
@@ -102,8 +115,12 @@ class Frame(Protocol):
     def config(self) -> Mapping[str, Any]: ...
     @property
     def store(self) -> Store | None: ...
+    @property
+    def idempotency_key(self) -> str: ...
     def write(self, value: Any) -> None: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
+    def again(self) -> Frame: ...
+    def leave(self) -> None: ...
 
 
 class Ended:
@@ -128,7 +145,19 @@ class Ended:
 class Call:
     """A call that is not on record: claimed by one thread, run once, its outcome recorded."""
 
-    __slots__ = ("_made", "_permit", "args", "began", "begun", "frame", "future", "inner", "kwargs", "step")
+    __slots__ = (
+        "_made",
+        "_permit",
+        "args",
+        "began",
+        "begun",
+        "frame",
+        "future",
+        "inner",
+        "kwargs",
+        "runs_here",
+        "step",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
@@ -148,8 +177,13 @@ class Call:
         self.inner = inner
         self.begun = False
         self.began = ""
+        self.runs_here = True
+        """Whether a thread that waits for the call may run it."""
         self._made = made
         self._permit = [True]
+
+    def take_up(self, tried: Tried) -> None:
+        """Go on from what is on record of this call; one without policies begins anew."""
 
     def claim(self) -> bool:
         """Return True to exactly one caller: it runs the call, or cancels it, or sees to it that nobody does."""
@@ -163,8 +197,10 @@ class Call:
         execution = self.frame.execution
         try:
             self.begun = True
-            self.began = execution.clock.now().isoformat()
+            self.began = self.inner.began = execution.clock.now().isoformat()
             execution.check()
+            if self.frame.guard is not None:
+                self.frame.guard.check()
             _context.run_apart(self.inner, execution.engine, self._run)
         except Signal as signal:
             self.future._settle(error=signal)  # noqa: SLF001
@@ -186,10 +222,13 @@ class Call:
     def _run(self) -> None:
         inner, step = self.inner, self.step
         self.frame.execution.telling.began(self)
-        ended = inner.run(lambda: step.invoke(inner, self.args, self.kwargs))
+        self._ended(inner.run(lambda: step.invoke(inner, self.args, self.kwargs)))
+
+    def _ended(self, ended: Ended) -> None:
+        """Record how the function ended, and settle the future."""
         if ended.signal is not None:
             self.frame.execution.telling.suspended(self, ended.signal)
-            self.frame.execution.left(self.future._path, step.name)  # noqa: SLF001
+            self.frame.execution.left(self.future._path, self.step.name)  # noqa: SLF001
             self.future._settle(error=ended.signal)  # noqa: SLF001
         elif self.frame.execution.journal is None:
             self._resolve(ended.value, ended.error, -1)
@@ -251,7 +290,7 @@ class Call:
             heard[0] = cause
             return self._outcome(error=failure(cause, where=self.step.where))
 
-        journal.record(Entry(record=outcome, done=done, failed=failed, shrunk=shrunk))
+        journal.record(Entry(record=outcome, done=done, failed=failed, shrunk=shrunk, guard=self.frame.guard))
 
     def _resolve(self, copy: Any, error: Exception | None, order: int, result: Any = None) -> None:
         """Tell the observers, then the future."""

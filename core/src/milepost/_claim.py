@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from milepost import _ids, _owner, serde
+from milepost import _ids, _owner, review, serde
 from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._lease import Holding
 from milepost._saved import carried, finished_at
@@ -225,8 +225,10 @@ def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
     answers = request.command.by_id
     if answers is None:
         answers = {_addressee(thread, run, request): request.command.resume}
-    for id_ in answers:
+    for id_, answer in answers.items():
         _check_pending(thread, run, id_)
+        if _ids.is_review(run.questions[id_].call):
+            review.check(answer, thread, id_)
     return {
         id_: Value(text=serde.encode(answer, where=f"the answer to {id_}", identity=f"{id_}/answer"))
         for id_, answer in answers.items()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
+    from milepost._policies import Policies
     from milepost._retention import Retention
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
@@ -35,6 +36,7 @@ class Options(Struct):
     checkpointer: str | Checkpointer | None = None
     store: str | Store | None = None
     retention: Retention | None = None
+    policies: Policies | None = None
 
 
 class Place(Struct):
@@ -53,7 +55,7 @@ class Declared(Generic[I, R]):
     def __init__(self, function: Callable[..., R], options: Options) -> None:
         self.func = function
         self._options = options
-        self._step = step_of(function, name=None, kind="entrypoint")
+        self._step = step_of(function, name=None, kind="entrypoint", policies=options.policies)
         _check_parameters(self._step.where, self._step.signature, self._step.injected)
         self._step, self._save = _split_final(self._step)
         input_name = next(iter(self._step.signature.parameters))

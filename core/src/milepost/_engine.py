@@ -14,6 +14,7 @@ from milepost import _context
 from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
+from milepost._timer import Timer
 from milepost.errors import EngineClosed
 from milepost.fork import PerProcess
 
@@ -113,6 +114,7 @@ class Engine:
         self.pause_wait = pause_wait
         self.replay_always = replay_always
         self.pool = Pool(workers or min(32, (os.cpu_count() or 1) + 4))
+        self.timer = Timer(self.clock)
         self.keeper = Keeper(lease, self.clock)
         self.watch = Watch(self.clock)
         self._checkpointer = checkpointer
@@ -188,6 +190,7 @@ class Engine:
         with running.lock:
             running.closing = True
             _debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
+        self.timer.look()
         while any(thread != here for thread in list(running.threads.values())):
             never.wait(_POLL_SECONDS)
         self.pool.close()
@@ -197,6 +200,7 @@ class Engine:
     def drain(self) -> None:
         """Let no further step begin; returns at once."""
         self._running.get().closing = True
+        self.timer.look()
 
     def __enter__(self) -> Self:
         _context.enter_engine(self)

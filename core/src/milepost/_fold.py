@@ -12,7 +12,9 @@ from milepost import _ids
 from milepost._struct import replace
 from milepost.checkpoint import (
     Abandoned,
+    Attempted,
     Batch,
+    Begun,
     Cancelled,
     Claimed,
     Deleted,
@@ -29,14 +31,16 @@ from milepost.checkpoint import (
     Status,
     Value,
 )
+from milepost.errors import OutcomeUnknown, describe
 from milepost.trace import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED})
 """What nothing brings back to life; a new run may stand after it as it is."""
 _RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELLED})
+_UNKNOWN: Final = describe(OutcomeUnknown)
 
 
 class RunState:
@@ -46,6 +50,8 @@ class RunState:
         "answered",
         "answers",
         "asked",
+        "attempts",
+        "begun",
         "failed",
         "finished",
         "loose",
@@ -68,6 +74,8 @@ class RunState:
         self.position = position
         self.status = Status.RUNNING
         self.outcomes: dict[str, tuple[Outcome, int]] = {}
+        self.attempts: dict[str, tuple[Attempted, ...]] = {}  # those that failed, by call
+        self.begun: dict[str, Begun] = {}  # starts of which nothing more is known
         self.observed: dict[tuple[str, int], Observed] = {}
         self.questions: dict[str, Question] = {}
         self.pending: tuple[str, ...] = ()
@@ -151,10 +159,15 @@ def voided(run: RunState, calls: Iterable[str]) -> tuple[str, ...]:
     waiting = list(calls)
     while waiting:
         call = waiting.pop()
-        if call not in found and call in run.outcomes:
+        if call not in found and call in run.outcomes and not _is_decided(run.outcomes[call][0]):
             found[call] = None
             waiting.extend(run.outcomes[call][0].caused_by)
     return tuple(sorted(found))
+
+
+def _is_decided(outcome: Outcome) -> bool:
+    """Tell whether an outcome stands for good: what may have done its work is not tried again."""
+    return outcome.error is not None and outcome.error.type == _UNKNOWN
 
 
 def _started(state: ThreadState, record: Started, position: int, _session: str) -> str | None:
@@ -188,13 +201,68 @@ def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -
     if reason := _unfit(state, session, _RUNNING | _RESTING):
         return reason
     assert state.run is not None  # noqa: S101 - a status was found
-    if record.call in state.run.outcomes and record.call not in state.run.loose:
+    if _is_settled(state.run, record.call):
         return "the call has an outcome"
     _give_way(state.run, record.call)
     state.run.outcomes[record.call] = (record, position)
     if state.run.unfinished:
         state.run.unfinished.pop(record.call, None)
+    state.run.begun.pop(record.call, None)
     return None
+
+
+def _is_settled(run: RunState, call: str) -> bool:
+    return call in run.outcomes and call not in run.loose
+
+
+def _attempt(state: ThreadState, record: Attempted | Begun, session: str) -> str | None:
+    """Check what is said of an attempt: it is the one that is next."""
+    if reason := _unfit(state, session, _RUNNING | _RESTING):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    if _is_settled(run, record.call):
+        return "the call has an outcome"
+    before = 0 if record.call in run.loose else len(run.attempts.get(record.call, ()))
+    return None if record.number == before + 1 else f"{before} attempts are on record"
+
+
+def _attempted(state: ThreadState, record: Attempted, _position: int, session: str) -> str | None:
+    if reason := _attempt(state, record, session):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    _give_way(run, record.call)
+    voids = tuple(call for call in voided(run, record.caused_by) if _is_part(call, record.call))
+    _void(run, voids, record.heard_at, within=record.call)
+    run.attempts[record.call] = (*run.attempts.get(record.call, ()), record)
+    run.begun.pop(record.call, None)
+    if (
+        record.call != _ids.ROOT
+    ):  # what an attempt at a task writes is new; a body that is replayed repeats itself
+        run.written = {frame: n for frame, n in run.written.items() if not _is_in(frame, record.call)}
+    return None
+
+
+def _begun(state: ThreadState, record: Begun, _position: int, session: str) -> str | None:
+    if reason := _attempt(state, record, session):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    if record.call in run.begun and record.call not in run.loose:
+        return "the attempt has begun"
+    _give_way(run, record.call)
+    run.begun[record.call] = record
+    return None
+
+
+def _is_part(call: str, of: str) -> bool:
+    """Tell whether a call was made by another, or by one that it made; everything is part of the body."""
+    return of == _ids.ROOT or call.startswith(f"{of}.")
+
+
+def _is_in(frame: str, call: str) -> bool:
+    return frame == call or _is_part(frame, call)
 
 
 def _observed(state: ThreadState, record: Observed, _position: int, session: str) -> str | None:
@@ -217,9 +285,16 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
         _give_way(run, question.call)
         run.questions[question.id] = question
         run.asked.setdefault(question.id, record.at)
+        _suspend(run, question.call)
     run.written |= record.written
     run.unfinished = dict(record.unfinished)
     return None
+
+
+def _suspend(run: RunState, asked: str) -> None:
+    """A call that waits for an answer has stopped where it knows: how it goes on is not in doubt."""
+    for call in [call for call in run.begun if _is_part(asked, call) and asked != _ids.review(call)]:
+        del run.begun[call]
 
 
 def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) -> str | None:
@@ -240,15 +315,28 @@ def _retried(state: ThreadState, record: Retried, position: int, _session: str) 
     run = state.run
     if run is None or run.status not in {Status.FAILED, Status.CANCELLED}:
         return "the run neither failed nor was cancelled"
-    run.loose |= _loosened(run, record.voids)
-    for call in record.voids:
-        if call in run.outcomes:
-            run.voided.setdefault(call, []).append(run.outcomes.pop(call)[0])
-    run.observed = {key: seen for key, seen in run.observed.items() if _still_binds(run, seen)}
+    _void(run, record.voids, {} if run.failed is None else run.failed.heard_at)
+    run.attempts.pop(_ids.ROOT, None)
     run.work(record, position)
     run.failed = None
     state.owner = record.owner
     return None
+
+
+def _void(
+    run: RunState, voids: tuple[str, ...], heard_at: Mapping[str, int], within: str = _ids.ROOT
+) -> None:
+    """Let calls be tried again: what was done about their failures no longer binds, nor what was seen after it."""
+    run.loose |= _loosened(run, voids, heard_at)
+    for call in voids:
+        if call in run.outcomes:
+            run.voided.setdefault(call, []).append(run.outcomes.pop(call)[0])
+        run.attempts.pop(call, None)
+    run.observed = {
+        key: seen
+        for key, seen in run.observed.items()
+        if not _is_in(seen.frame, within) or _still_binds(run, seen)
+    }
 
 
 def _still_binds(run: RunState, seen: Observed) -> bool:
@@ -258,12 +346,13 @@ def _still_binds(run: RunState, seen: Observed) -> bool:
 
 
 def _calls(run: RunState) -> tuple[str, ...]:
-    return (*run.outcomes, *(question.call for question in run.questions.values()))
+    tried = (call for call in (*run.attempts, *run.begun) if call not in run.outcomes and call != _ids.ROOT)
+    return (*run.outcomes, *tried, *(question.call for question in run.questions.values()))
 
 
-def _loosened(run: RunState, voids: tuple[str, ...]) -> set[str]:
+def _loosened(run: RunState, voids: tuple[str, ...], heard_at: Mapping[str, int]) -> set[str]:
     """Return the calls that were made after their caller had got one of these failures, and all within them."""
-    heard = dict(run.failed.heard_at) if run.failed is not None else {}
+    heard = dict(heard_at)
     for call in voids:
         if call in run.outcomes:
             heard |= run.outcomes[call][0].heard_at
@@ -277,6 +366,8 @@ def _give_way(run: RunState, call: str) -> None:
     if gone:
         for path in gone:
             run.outcomes.pop(path, None)
+            run.attempts.pop(path, None)
+            run.begun.pop(path, None)
         run.questions = {id_: asked for id_, asked in run.questions.items() if asked.call not in gone}
         run.asked = {id_: at for id_, at in run.asked.items() if id_ in run.questions}
         run.loose -= gone
@@ -340,6 +431,8 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Started: _started,
     Claimed: _claimed,
     Outcome: _outcome,
+    Attempted: _attempted,
+    Begun: _begun,
     Observed: _observed,
     Interrupted: _interrupted,
     Resumed: _resumed,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _ids, serde
 from milepost._call import Call, Ended, identity, raised
-from milepost._signals import Aborted, Signal, Stopped, Suspended
+from milepost._guarded import GuardedCall
+from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
 from milepost.checkpoint import Observed, Outcome, Question, Value
 from milepost.errors import DivergenceError, NoCheckpointer
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from milepost._call import Execution
     from milepost._future import TaskFuture
-    from milepost._journal import Journal
+    from milepost._guard import Guard
+    from milepost._journal import Journal, Tried
     from milepost._step import Scope, Step
     from milepost.store import Store
 
@@ -25,9 +27,12 @@ class Frame:
     """One execution of a body, a task or a nested workflow."""
 
     __slots__ = (
-        "attempt",
+        "_key",
+        "began",
         "children",
+        "digest",
         "execution",
+        "guard",
         "latched",
         "name",
         "observations",
@@ -41,11 +46,14 @@ class Frame:
         self.path = path
         self.name = name
         self.scope = scope
-        self.attempt = 1
         self.ordinal = 0
         self.observations = 0
         self.children: dict[str, TaskFuture[Any]] = {}
         self.latched: Signal | None = None
+        self.guard: Guard | None = None
+        self.digest = ""
+        self.began = ""
+        self._key = ""
 
     # -- what user code may learn --------------------------------------------------------------------------------
 
@@ -70,9 +78,43 @@ class Frame:
         return self.scope.store
 
     def write(self, value: Any) -> None:
-        """Write a custom event, unless this frame wrote it before the run paused."""
+        """Write a custom event, unless this frame wrote it before the run paused, or its time is up."""
+        if isinstance(self.latched, Fenced):
+            return
+        if self.guard is not None:
+            try:
+                self.guard.check()
+            except Fenced:
+                return
         if self.execution.wrote(self.path):
             self.execution.telling.wrote(self, value)
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at the task or the body this is, from 1."""
+        return self.guard.number if self.guard is not None and self.guard.path == self.path else 1
+
+    @property
+    def first_attempt_at(self) -> str:
+        """When the first attempt began, ISO 8601 in UTC."""
+        own = self.guard is not None and self.guard.path == self.path
+        return self.guard.first_at if self.guard is not None and own else self.began
+
+    @property
+    def deadline(self) -> float | None:
+        """The seconds left until a time limit of this frame, or of one around it; None where there is none."""
+        return None if self.guard is None else self.guard.deadline()
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts at this call, also after a crash; another for every other call and run."""
+        if not self._key:
+            self._key = self.execution.key_of(self.path, self.name, self.digest)
+        return self._key
+
+    def heartbeat(self) -> None:
+        """Give a sign of life; a frame that is to stop learns it here."""
+        self.enter()
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -82,6 +124,8 @@ class Frame:
             raise self.latched
         try:
             self.execution.check()
+            if self.guard is not None:
+                self.guard.check()
         except Signal as signal:
             self.latched = signal
             raise
@@ -123,14 +167,34 @@ class Frame:
                 inner = Frame(self.execution, path=path, name=step.name, scope=scope)
                 self._tell_replay(Call(self, step, args, kwargs, future, (digest, shows), inner), recorded[0])
             return future
-        inner = Frame(self.execution, path=path, name=step.name, scope=scope)
-        call = Call(self, step, args, kwargs, future, (digest, shows), inner)
+        call = self._begun(future, step, (args, kwargs), (digest, shows), scope)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
-        if not inline:
+        if not inline or not call.runs_here:
             self.execution.pool.submit(call)
         elif call.claim():
             call.run()
         return future
+
+    def _begun(
+        self,
+        future: TaskFuture[Any],
+        step: Step,
+        given: tuple[tuple[Any, ...], Mapping[str, Any]],
+        made: tuple[str, str],
+        scope: Scope,
+    ) -> Call:
+        """Return the call of what has no outcome on record; attempts at it may be."""
+        path, journal = future._path, self.execution.journal  # noqa: SLF001
+        inner = Frame(self.execution, path=path, name=step.name, scope=scope)
+        inner.digest, inner.guard = made[0], self.guard
+        kind = Call if step.policies is None else GuardedCall
+        call = kind(self, step, *given, future, made, inner)
+        tried = None
+        if journal is not None and journal.unsettled:
+            tried = self._tried(journal, path, step, made)
+        if tried is not None:
+            call.take_up(tried)
+        return call
 
     def ask(self, value: Any) -> Any:
         """Return the answer to a question, or suspend until there is one."""
@@ -244,6 +308,8 @@ class Frame:
         if journal is None:
             return
         found = {outcome.call: _show(outcome.name, outcome.shows) for outcome in journal.forgotten(self.path)}
+        for call, tried in journal.forgotten_attempts(self.path).items():
+            found[call] = _show(tried.name, tried.shows)
         for call, question in list(self.execution.asked_at.items()):
             if _ids.split(call)[0] == self.path and not journal.is_loose(call):
                 found[call] = _show_question(question)
@@ -267,6 +333,31 @@ class Frame:
         elif question is not None:
             self.diverge(path, _show_question(question), _show(step.name, made[1]))
         return None
+
+    def _tried(self, journal: Journal, path: str, step: Step, made: tuple[str, str]) -> Tried | None:
+        """Return what is on record of a call without an outcome; find another call in its place."""
+        tried = journal.tried(path)
+        if tried is None or (tried.name, tried.digest) == (step.name, made[0]):
+            return tried
+        if not journal.is_loose(path):
+            self.diverge(path, _show(tried.name, tried.shows), _show(step.name, made[1]))
+        journal.give_way(path)
+        return None
+
+    def again(self) -> Frame:
+        """Return a frame for the next attempt at what this one ran."""
+        frame = Frame(self.execution, path=self.path, name=self.name, scope=self.scope)
+        frame.digest = self.digest
+        return frame
+
+    def leave(self) -> None:
+        """Leave this frame behind: its time is up, and what its thread still does counts no longer."""
+        self.latched = Fenced()
+
+    def expire(self, error: Exception, patience: float) -> None:
+        """Leave this body behind, and wait for the tasks that have begun; ``patience`` bounds that, in seconds."""
+        self.leave()
+        self._join(Ended(error=error), patience)
 
     def _replay(self, future: TaskFuture[Any], outcome: Outcome, order: int, step: Step) -> None:
         """Settle a future as recorded."""

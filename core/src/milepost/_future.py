@@ -24,6 +24,7 @@ class Call(Protocol):
     """The call behind a future: what a future asks of it."""
 
     begun: bool
+    runs_here: bool
 
     def claim(self) -> bool: ...
     def run(self) -> None: ...
@@ -37,6 +38,8 @@ class Execution(Protocol):
     def pool(self) -> Pool: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def is_stopping(self) -> bool: ...
 
 
 class Frame(Protocol):
@@ -205,6 +208,9 @@ class TaskFuture(Future[T], Generic[T]):
 
     def _wait_here(self) -> None:
         call = self._call
+        if call is not None and not call.runs_here:
+            self._wait_for_worker(call)
+            return
         depth = _context.depth.waits
         if call is not None and depth < _INLINE_DEPTH and call.claim():
             _context.depth.waits = depth + 1
@@ -213,6 +219,12 @@ class TaskFuture(Future[T], Generic[T]):
             finally:
                 _context.depth.waits = depth
         self._block(None)
+
+    def _wait_for_worker(self, call: Call) -> None:
+        """Wait for a call that this thread may not run; one not begun when the run stops, does not begin."""
+        while not self._block(LOOK_SECONDS):
+            if self._frame.execution.is_stopping and call.claim():
+                call.run()
 
     def _wait_timed(self, timeout: float, frame: Frame | None) -> None:
         if frame is None:

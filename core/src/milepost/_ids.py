@@ -57,6 +57,26 @@ def is_interrupt_id(value: object) -> bool:
     return isinstance(value, str) and _INTERRUPT_ID.match(value) is not None
 
 
+def review(call: str) -> str:
+    """Return the place of the question what became of a call: before all that the call itself may make."""
+    return child(call, -1)
+
+
+def is_review(path: str) -> bool:
+    """Tell whether a question at this place asks what became of a call."""
+    return path.endswith(".-1")
+
+
+def idempotency_key(*parts: str) -> str:
+    """Return 32 hexadecimal digits that are always the same for the same parts."""
+    return _hash("\0".join(parts), 16)
+
+
+def chance() -> float:
+    """Return a random number in [0, 1)."""
+    return (int.from_bytes(os.urandom(7)) >> 3) / 2**53
+
+
 def token() -> str:
     """Return 16 random hexadecimal digits: for sessions, batches and compare-and-set nonces."""
     return os.urandom(8).hex()

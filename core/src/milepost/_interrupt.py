@@ -30,6 +30,41 @@ def interrupt(value: Any) -> Any:
     return _context.required("interrupt()").ask(value)
 
 
+def heartbeat() -> None:
+    """Give a sign of life: the idle time limits of this task, and of those around it, begin anew.
+
+    A task whose time is up learns it here.
+
+    Raises:
+        OutsideWorkflow: no workflow runs here.
+    """
+    _context.required("heartbeat()").heartbeat()
+
+
+def get_deadline() -> float | None:
+    """Return how many seconds are left until a time limit of this task or workflow, or of one around it; None if none.
+
+    A task that looks can end in good order before its time is up.
+
+    Raises:
+        OutsideWorkflow: no workflow runs here.
+    """
+    left: float | None = _context.required("get_deadline()").deadline
+    return left
+
+
+def get_idempotency_key() -> str:
+    """Return a key of this task call: the same at every attempt, also after a crash; another for every other call.
+
+    Give it to services that do a thing once for each key. Without a checkpointer it is random.
+
+    Raises:
+        OutsideWorkflow: no workflow runs here.
+    """
+    key: str = _context.required("get_idempotency_key()").idempotency_key
+    return key
+
+
 def get_config() -> RunnableConfig:
     """Return the config of the running workflow.
 

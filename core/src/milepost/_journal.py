@@ -15,15 +15,16 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from milepost import _ids
-from milepost._clock import wait_for
+from milepost._clock import LOOK_SECONDS, wait_for
 from milepost._struct import Struct, replace
-from milepost.checkpoint import Batch, Observed, Outcome, Record, Value
+from milepost.checkpoint import Attempted, Batch, Begun, Observed, Outcome, Record, Value
 from milepost.errors import MilepostError, OwnershipLost, PositionTaken, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from milepost._fold import RunState
+    from milepost._guard import Guard
     from milepost.checkpoint import Checkpointer
 
 _SHORTEST_REFERENCE = 128
@@ -34,13 +35,24 @@ class Entry(Struct):
     """A record on its way: ``done(order)`` once it is durable, ``failed(error)`` if it never will be.
 
     ``done`` gets the outcome's place among the run's outcomes. ``shrunk(error)`` makes the record to write instead
-    when the backend finds this one too large.
+    when the backend finds this one too large. Behind the fence of ``guard`` nothing is written.
     """
 
-    record: Outcome
+    record: Outcome | Attempted | Begun
     done: Callable[[int], None]
     failed: Callable[[Exception], None]
-    shrunk: Callable[[TooLarge], Outcome]
+    shrunk: Callable[[TooLarge], Outcome] | None = None
+    guard: Guard | None = None
+
+
+class Tried(Struct):
+    """A call without an outcome of which there is something on record: attempts that failed, or that one began."""
+
+    name: str
+    digest: str
+    shows: str
+    attempts: tuple[Attempted, ...] = ()
+    begun: Begun | None = None
 
 
 Recorded: TypeAlias = tuple[Outcome, int]
@@ -66,6 +78,9 @@ class Journal:
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
         self._loose: frozenset[str] = frozenset()
+        self.unsettled: dict[str, Tried] = {}
+        """The calls without an outcome of which there is something on record, and that have not been made."""
+        self.broken_off: set[str] = set()  # calls that this process began, and stopped where it knows
         self._observed: dict[tuple[str, int], Observed] = {}
         self._long: dict[int, tuple[int, str]] = {}
         self._unindexed: list[tuple[Outcome, int]] = []
@@ -79,9 +94,33 @@ class Journal:
             parent, ordinal = _ids.split(call)
             self._known.setdefault(parent, {})[ordinal] = (outcome, order)
         self._loose = frozenset(run.loose)
+        self.unsettled = {call: tried for call, tried in _all_tried(run) if call not in run.outcomes}
         self._observed = dict(run.observed)
         self._unindexed = list(run.outcomes.values())
         self.outcomes = len(run.outcomes)
+
+    def load_within(self, run: RunState, call: str) -> None:
+        """Take over what is on record within a call that is tried again; what is known of the rest stays."""
+
+        def is_in(path: str) -> bool:
+            return path == call or path.startswith(f"{call}.")
+
+        self._known = {parent: known for parent, known in self._known.items() if not is_in(parent)}
+        for order, (path, (outcome, _)) in enumerate(run.outcomes.items()):
+            parent, ordinal = _ids.split(path)
+            if is_in(parent):
+                self._known.setdefault(parent, {})[ordinal] = (outcome, order)
+        self.unsettled = {path: tried for path, tried in self.unsettled.items() if not is_in(path)}
+        self.unsettled |= {
+            path: tried
+            for path, tried in _all_tried(run)
+            if path not in run.outcomes and is_in(path) and path != call
+        }
+        self._loose = frozenset(
+            {path for path in self._loose if not is_in(path)} | {path for path in run.loose if is_in(path)}
+        )
+        self._observed = {key: seen for key, seen in self._observed.items() if not is_in(key[0])}
+        self._observed |= {key: seen for key, seen in run.observed.items() if is_in(key[0])}
 
     # -- what is known -------------------------------------------------------------------------------------------
 
@@ -96,12 +135,29 @@ class Journal:
         outcomes = [known[ordinal][0] for ordinal in sorted(known)] if known else []
         return [outcome for outcome in outcomes if outcome.call not in self._loose]
 
+    def tried(self, call: str) -> Tried | None:
+        """Return what is on record of a call without an outcome; a second time, None."""
+        return self.unsettled.pop(call, None)
+
+    def forgotten_attempts(self, parent: str) -> dict[str, Tried]:
+        """Return the calls of a frame that were tried and have no outcome, and that it has not made."""
+        return {
+            call: tried
+            for call, tried in self.unsettled.items()
+            if _ids.split(call)[0] == parent and call not in self._loose
+        }
+
     def is_loose(self, call: str) -> bool:
         """Tell whether a recorded call may give way to another: it was made on the branch of a retried failure."""
         return call in self._loose
 
     def give_way(self, call: str) -> None:
         """Forget what is on record within a loose call: another call takes its place."""
+        self.unsettled = {
+            path: tried
+            for path, tried in self.unsettled.items()
+            if path not in self._loose or not path.startswith(f"{call}.")
+        }
         for parent in list(self._known):
             if parent == call or parent.startswith(f"{call}."):
                 known = self._known[parent]
@@ -125,11 +181,17 @@ class Journal:
             self._seen.append(seen)
 
     def record(self, entry: Entry) -> None:
-        """Write an outcome: returns when it is durable, or when whoever appends now has taken it along."""
+        """Write a record: returns when it is durable, or when whoever appends now has taken it along.
+
+        Raises:
+            Fenced: its guard's time is up.
+        """
         ours = False
         try:
             with self._lock:
                 broken = self._broken
+                if entry.guard is not None:
+                    entry.guard.pass_fence()
                 if broken is None:
                     self._queue.append(entry)
                     if self._appending:
@@ -143,6 +205,31 @@ class Journal:
             if ours:
                 self._cut(cause)
             raise
+
+    def keep(self, record: Attempted | Begun, guard: Guard | None = None) -> None:
+        """Write a record and wait until it is durable.
+
+        Raises:
+            MilepostError: it never will be.
+            Fenced: its guard's time is up.
+        """
+        written = threading.Event()
+        failed: list[Exception] = []
+
+        def fail(error: Exception) -> None:
+            failed.append(error)
+            written.set()
+
+        self.record(Entry(record=record, done=lambda _: written.set(), failed=fail, guard=guard))
+        while not written.wait(LOOK_SECONDS):
+            pass
+        if failed:
+            raise failed[0]
+
+    def fence(self, guard: Guard) -> None:
+        """Draw the fence of a guard: what is to be written before now is on its way, and nothing behind it follows."""
+        with self._lock:
+            guard.close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -294,7 +381,8 @@ class Journal:
             return
         self.closed(batch)
         for entry in entries:
-            self._remember(entry.record, position)
+            if isinstance(entry.record, Outcome):
+                self._remember(entry.record, position)
         first, self.outcomes = self.outcomes, self.outcomes + len(entries)
         Context().run(_acknowledge, entries, first)
 
@@ -303,7 +391,7 @@ class Journal:
             middle = len(entries) // 2
             self._write(entries[:middle])
             self._write(entries[middle:])
-        elif entries[0].record.result is not None:
+        elif entries[0].shrunk is not None and getattr(entries[0].record, "result", None) is not None:
             self._write([replace(entries[0], record=entries[0].shrunk(error))])
         else:
             self._refuse(entries, error)
@@ -330,6 +418,19 @@ class Journal:
             self._queue.clear()
         for entry in (*entries, *waiting):
             Context().run(entry.failed, error)
+
+
+def _all_tried(run: RunState) -> Iterator[tuple[str, Tried]]:
+    for call in dict.fromkeys((*run.attempts, *run.begun)):
+        if call == _ids.ROOT:  # the body looks after its own
+            continue
+        attempts, begun = run.attempts.get(call, ()), run.begun.get(call)
+        last = attempts[-1] if begun is None else begun
+        shows = "…" if begun is None else begun.shows
+        yield (
+            call,
+            Tried(name=last.name, digest=last.digest, shows=shows, attempts=attempts, begun=begun),
+        )
 
 
 def _acknowledge(entries: list[Entry], first: int) -> None:

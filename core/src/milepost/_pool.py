@@ -42,9 +42,39 @@ class _Workers:
         self.executor: ThreadPoolExecutor | None = None
 
 
+class Loan:
+    """A worker's slot, lent to a thread that works in its place until the worker calls it back."""
+
+    __slots__ = ("_called_back", "_resting", "_workers")
+
+    def __init__(self, workers: _Workers | None) -> None:
+        self._workers = workers
+        self._called_back = False
+        self._resting = False
+
+    def __enter__(self) -> None:
+        _here.workers, _here.waits, _here.loan = self._workers, 0, self
+
+    def __exit__(self, *_: object) -> None:
+        _here.workers, _here.waits, _here.loan = None, 0, None
+
+    def rest(self, change: int) -> int:
+        """Return what a wait's begin (-1) or end (1) changes in the count of workers at work; its lock is held."""
+        self._resting = change < 0
+        return 0 if self._called_back else change
+
+    def call_back(self) -> None:
+        """Take the slot back, into this thread; from now on the other has none."""
+        if self._workers is not None:
+            with self._workers.lock:
+                self._called_back = True
+                self._workers.active += self._resting
+
+
 class _Local(threading.local):
     workers: _Workers | None = None
     waits = 0
+    loan: Loan | None = None
 
 
 _here = _Local()
@@ -52,7 +82,7 @@ _here = _Local()
 
 def _leave() -> None:
     """A forked child of a worker is no worker: the pool stayed with its parent."""
-    _here.workers, _here.waits = None, 0
+    _here.workers, _here.waits, _here.loan = None, 0, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -83,7 +113,7 @@ class Pool:
         _here.waits += 1
         if _here.waits == 1:
             with workers.lock:
-                workers.active -= 1
+                workers.active += -1 if _here.loan is None else _here.loan.rest(-1)
                 wake = self._may_wake(workers)
             if wake:
                 self._start(workers)
@@ -96,7 +126,11 @@ class Pool:
         _here.waits -= 1
         if _here.waits == 0:
             with workers.lock:
-                workers.active += 1
+                workers.active += 1 if _here.loan is None else _here.loan.rest(1)
+
+    def lend(self) -> Loan:
+        """Return this thread's slot for another thread to work in; a thread that is no worker lends none."""
+        return Loan(_here.workers)
 
     def close(self) -> None:
         """Let the threads end; running jobs are waited for."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, events, serde, state
+from milepost._body import BodyPolicies
 from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
@@ -23,6 +24,7 @@ from milepost.errors import (
     RunCancelled,
     StorageError,
     TooLarge,
+    WorkflowTimeout,
 )
 from milepost.question import Interrupt
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from milepost._claim import Taken
     from milepost._clock import Clock
-    from milepost._fold import RunState
+    from milepost._fold import RunState, ThreadState
     from milepost._pool import Pool
     from milepost._watch import Watch
     from milepost.checkpoint import Checkpointer, Owner
@@ -109,11 +111,13 @@ class Execution:
         self._delivered: list[tuple[BaseException, str]] = []
         self._heard: dict[str, int] = {}
         self._left: dict[str, str] = {}
-        self._root: Frame | None = None
         self._over: threading.Event | None = None  # set at the end, where somebody waits for it
         self._is_over = False
         self._failed = False
         self._goes_on = taken is not None and taken.run.position < taken.state.tail - 1
+        self.root: Frame | None = None
+        self._keys: dict[str, str] = {}  # where nothing is recorded, all attempts at a call find theirs here
+        self._policies = BodyPolicies(plan.step, plan.clock)
         if taken is not None:
             self.thread_id = taken.state.thread
             self.run_id = taken.run.id
@@ -127,6 +131,7 @@ class Execution:
     def _load(self, run: RunState) -> None:
         assert self.journal is not None  # noqa: S101 - only a taken run is loaded
         self.journal.load(run)
+        self._policies.load(run)
         self.asked_at = {question.call: question for question in run.questions.values()}
         self.answers = run.answers
         self._shown = {
@@ -168,7 +173,9 @@ class Execution:
         with self._lock:
             if not isinstance(self._signal, Aborted):
                 self._signal = Aborted(error)
-            return self._signal
+            signal = self._signal
+        self.engine.timer.look()
+        return signal
 
     def stop(self, cause: BaseException | None) -> None:
         """Stop at the next boundary, resumable; ``cause`` is raised to the caller in the end."""
@@ -177,6 +184,7 @@ class Execution:
                 self._cause = cause
             if self._signal is None or isinstance(self._signal, Restart):
                 self._signal = Stopped()
+        self.engine.timer.look()
 
     def cancel(self, reason: str | None) -> threading.Event | None:
         """Stop at the next boundary, cancelled; return what is set when it is over, None where it is over already."""
@@ -274,6 +282,35 @@ class Execution:
             return None
         return Parent(thread=self.thread_id, run=self.run_id, call=call)
 
+    def key_of(self, call: str, name: str, digest: str) -> str:
+        """Return the idempotency key of a call: fixed by the run where that is recorded, else random."""
+        if self._taken is None:
+            with self._lock:
+                return self._keys.setdefault(call, _ids.token() + _ids.token())
+        # The session that started the run is random: a run's id comes again where a backend is made anew.
+        started = self._taken.run.started
+        return _ids.idempotency_key(started.run, started.owner.session, call, name, digest)
+
+    def try_again(self, call: str) -> None:
+        """Read again what is on record within a call whose next attempt begins."""
+        with self._lock:
+            for counts in (self._written, self._shown):
+                for path in [path for path in counts if path == call or path.startswith(f"{call}.")]:
+                    del counts[path]
+            self._heard = {
+                path: made for path, made in self._heard.items() if not path.startswith(f"{call}.")
+            }
+        if self._taken is None or self.journal is None:
+            return
+        run = self._read().run
+        assert run is not None  # noqa: S101 - this run is on record
+        self.journal.load_within(run, call)
+        self.asked_at |= {
+            question.call: question
+            for question in run.questions.values()
+            if question.call.startswith(f"{call}.")
+        }
+
     # -- the whole of it -------------------------------------------------------------------------------------------
 
     def execute(self, given: Any = None) -> Returned | Paused:
@@ -282,10 +319,11 @@ class Execution:
         Raises:
             BaseException: what the body raised, what stopped it, or what made it impossible to go on.
         """
+        self._policies.begin()
         self._tell_saved("input")
         try:
             if self._taken is None:
-                ended: Returned | Paused = self._conclude_unrecorded(self._run_body(given))
+                ended: Returned | Paused = self._conclude_unrecorded(self._run_unrecorded(given))
             else:
                 ended = self._conclude(self._run_recorded())
             self._tell_end(ended)
@@ -314,7 +352,7 @@ class Execution:
             self._tell_rest(events.WorkflowUnfinished)
 
     def _tell_rest(self, kind: type[events.Ended], **what: Any) -> None:
-        attempt = 1 if self._root is None else self._root.attempt
+        attempt = 1 if self.root is None else self.root.attempt
         self.telling.body_ended(self.plan.step.name, attempt, kind, **what)
 
     def _tell_saved(self, source: str) -> None:
@@ -336,17 +374,30 @@ class Execution:
 
             log.logger.warning("what run %s has on record could not be shown", run.id, exc_info=True)
 
+    def _run_unrecorded(self, given: Any) -> Ended:
+        while True:
+            ended = self._run_body(given)
+            if not self._retries(ended):
+                return ended
+
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
         scope = Scope(store=self.plan.store, previous=self._previous)
-        self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
+        self.root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
+        frame.began = self._now()
 
         self.telling.body_began(frame, given, again=self._goes_on)
 
         def body() -> Ended:
             return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
 
-        return _context.run_within(frame, body)
+        if step.policies is None:
+            return _context.run_within(frame, body)
+        return self._policies.run(self, frame, body, self.plan.patience)
+
+    def _retries(self, ended: Ended) -> bool:
+        """Tell whether the body runs once more; the failed attempt is on record then."""
+        return ended.error is not None and self._signal is None and self._policies.fails(self, ended.error)
 
     def _run_recorded(self) -> Ended:
         while True:
@@ -355,7 +406,8 @@ class Execution:
             except Exception as error:  # noqa: BLE001 - a value that cannot be read fails the run, which can be retried
                 return Ended(error=error)
             ended = self._run_body(given)
-            if not isinstance(ended.signal, Restart) and not isinstance(self._signal, Restart):
+            restarts = isinstance(ended.signal, Restart) or isinstance(self._signal, Restart)
+            if not restarts and not self._retries(ended):
                 return ended
             self._start_over()
 
@@ -375,10 +427,7 @@ class Execution:
         """Drop what is in memory and read the journal again."""
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         self.journal.flush()
-        holding = self._taken.holding
-        found = _claim.read_thread(
-            holding.checkpointer, holding.thread, holding.checkpointer.load_head(holding.thread)
-        )
+        found = self._read()
         assert found.run is not None  # noqa: S101 - this run is on record
         with self._lock:
             self._shown = {
@@ -389,6 +438,12 @@ class Execution:
             if isinstance(self._signal, Restart):
                 self._signal = None
         self._load(found.run)
+
+    def _read(self) -> ThreadState:
+        assert self._taken is not None  # noqa: S101
+        holding = self._taken.holding
+        head = holding.checkpointer.load_head(holding.thread)
+        return _claim.read_thread(holding.checkpointer, holding.thread, head)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -433,7 +488,7 @@ class Execution:
 
     def _conclude_aborted(self, error: Exception) -> NoReturn:
         """Divergence is on record, so that a person sees it; after lost ownership or storage nothing may be written."""
-        if isinstance(error, DivergenceError):
+        if isinstance(error, DivergenceError | WorkflowTimeout):
             self._fail(error)
         if not isinstance(error, OwnershipLost):
             self._release()
@@ -515,7 +570,7 @@ class Execution:
 
     def _unfinished(self) -> dict[str, str]:
         """Return the calls of the body that still run, and their names; what becomes of them is recorded later."""
-        frame = self._root
+        frame = self.root
         children = {} if frame is None else frame.children
         running = {path: future._name for path, future in children.items() if future.is_begun()}  # noqa: SLF001
         return dict(sorted(running.items(), key=lambda item: _order(item[0])))

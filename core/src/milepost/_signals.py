@@ -23,6 +23,10 @@ class Stopped(Signal):
     """The run is to stop at this boundary and stay resumable (Ctrl-C, abandoned stream, closed engine)."""
 
 
+class Fenced(Stopped):
+    """An attempt's time is up: what it still does counts no longer."""
+
+
 class Aborted(Signal):
     """The run cannot go on: divergence, lost ownership or failed storage. ``error`` is what the caller gets."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
+    from milepost._policies import Policies
     from milepost.events import Namespace
     from milepost.store import Store
 
@@ -38,6 +39,7 @@ class Step(Struct):
     hints: Mapping[str, Any]
     injected: Mapping[str, inspect.Parameter]
     returns: Any = Any
+    policies: Policies | None = None
 
     def bound(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]

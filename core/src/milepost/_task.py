@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from milepost import _context, _inject
+from milepost._policies import OnUnknown, Policies, policies
 from milepost._step import Step
-from milepost.errors import InvalidDefinition, OutsideWorkflow, describe
+from milepost.errors import InvalidDefinition, InvalidPolicy, OutsideWorkflow, describe
 from milepost.store import Store
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from milepost._future import TaskFuture
+    from milepost.retry import RetryPolicy
+    from milepost.timeout import TimeoutPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +32,7 @@ KINDS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def step_of(function: Any, *, name: str | None, kind: str) -> Step:
+def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | None = None) -> Step:
     """Look at a function once: its name, its annotations, and what it wants injected.
 
     Raises:
@@ -57,6 +62,7 @@ def step_of(function: Any, *, name: str | None, kind: str) -> Step:
         hints=hints,
         injected=_inject.wanted(signature, hints, KINDS),
         returns=hints.get("return", Any),
+        policies=policies,
     )
 
 
@@ -66,9 +72,11 @@ class Task(Generic[P, R]):
     ``func`` is the function itself, for tests and for calling it outside a workflow.
     """
 
-    def __init__(self, function: Callable[P, R], *, name: str | None = None) -> None:
+    def __init__(
+        self, function: Callable[P, R], *, name: str | None = None, policies: Policies | None = None
+    ) -> None:
         self.func = function
-        self._step = step_of(function, name=name, kind="task")
+        self._step = step_of(function, name=name, kind="task", policies=policies)
         functools.update_wrapper(self, function, updated=())
         self.__name__ = self._step.name
 
@@ -128,11 +136,39 @@ class BoundTask(Generic[P, R]):
         return f"<task {self._task.name} of {self.__self__!r}>"
 
 
+Retry: TypeAlias = "RetryPolicy | Sequence[RetryPolicy] | None"
+Timeout: TypeAlias = "float | timedelta | TimeoutPolicy | None"
+
+
 @overload
-def task(function: Callable[P, R], /, *, name: str | None = None) -> Task[P, R]: ...
+def task(
+    function: Callable[P, R],
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: Retry = None,
+    timeout: Timeout = None,
+    on_unknown: OnUnknown = "rerun",
+) -> Task[P, R]: ...
 @overload
-def task(*, name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def task(function: Any = None, /, *, name: str | None = None) -> Any:
+def task(
+    *,
+    name: str | None = None,
+    retry_policy: Retry = None,
+    timeout: Timeout = None,
+    on_unknown: OnUnknown = "rerun",
+    retry: Retry = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: Retry = None,
+    timeout: Timeout = None,
+    on_unknown: OnUnknown = "rerun",
+    retry: Retry = None,
+) -> Any:
     """Make a function a task: ``@task``, ``@task()``, ``@task(name="…")`` or ``task(function, name="…")``.
 
     Works on functions, methods (in the class body or bound), partials and callable objects, and changes none of them. A
@@ -141,10 +177,35 @@ def task(function: Any = None, /, *, name: str | None = None) -> Any:
     Args:
         function: what to run.
         name: the name to record and stream; the function's own by default.
+        retry_policy: which failures are tried again, and when; of several policies, the first that a failure matches.
+        timeout: how long one attempt may take: seconds, a ``timedelta`` or a :class:`~milepost.TimeoutPolicy`. The
+            task then runs in a thread of its own, and fails with :class:`~milepost.errors.TaskTimeout`.
+        on_unknown: what to do about a task that had begun when its process died, so that nobody knows whether it did
+            its work: run it again, let it fail with :class:`~milepost.errors.OutcomeUnknown`, or ask a person.
+        retry: LangGraph's former name of ``retry_policy``.
 
     Raises:
-        InvalidDefinition: the function is a generator or a coroutine function.
+        InvalidDefinition: the function is a generator or a coroutine function, or a policy cannot be.
     """
+    if retry is not None:
+        retry_policy = renamed(retry, retry_policy)
+    found = policies(
+        "@task" if function is None else f"task {describe(function)}",
+        "task",
+        retry_policy=retry_policy,
+        time_limit=timeout,
+        on_unknown=on_unknown,
+    )
     if function is None:
-        return functools.partial(Task, name=name)
-    return Task(function, name=name)
+        return functools.partial(Task, name=name, policies=found)
+    return Task(function, name=name, policies=found)
+
+
+def renamed(retry: Retry, retry_policy: Retry) -> Retry:
+    """Return what ``retry=`` was given, LangGraph's former name of ``retry_policy=``."""
+    import warnings
+
+    if retry_policy is not None:
+        raise InvalidPolicy("retry= is the former name of retry_policy=: give one of them")
+    warnings.warn("retry= is called retry_policy=", DeprecationWarning, stacklevel=3)
+    return retry

@@ -11,9 +11,11 @@ from milepost import _claim, _context, _ids, _owner, _print, _stream
 from milepost._chunk import Form
 from milepost._declared import I, Options, Place, R, S, with_thread
 from milepost._engine import current_engine
+from milepost._policies import policies
 from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
 from milepost._step import Scope
 from milepost._struct import replace
+from milepost._task import renamed
 from milepost._upkeep import Upkeep
 from milepost._watch import Watch
 from milepost.checkpoint import Status, check_thread_id
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
     from milepost._retention import Retention
+    from milepost._task import Retry, Timeout
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.store import Store
 
@@ -145,6 +148,7 @@ class Workflow(Upkeep[I, R]):
 
         def leave() -> None:
             watch.left = True
+            place.engine.timer.look()
 
         return _stream.iterate(work, leave, pool=place.engine.pool)
 
@@ -278,7 +282,9 @@ class Workflow(Upkeep[I, R]):
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise
 
-        step = replace(self._step, function=run_there, injected={}, returns=self._step.returns)
+        step = replace(
+            self._step, function=run_there, injected={}, policies=None
+        )  # the run there has its own
         return frame.call(step, (given, place.thread), {}, scope=self._scope(frame), inline=True).result()
 
     def _scope(self, frame: Frame) -> Scope:
@@ -338,9 +344,14 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         checkpointer: a URL such as ``"sqlite:///app.db"``, or an opened driver; by default the current engine's.
         store: likewise for long-term memory.
         retention: which finished runs to keep on each thread; by default all.
+        retry_policy: which failures of the body are tried again; what has finished does not run again. Tasks do not
+            inherit it: each has its own, or none.
+        timeout: how long one execution may take, from its start or resume to its pause or end: seconds, a ``timedelta``
+            or a :class:`~milepost.TimeoutPolicy`. The body then runs in a thread of its own, and the run fails with
+            :class:`~milepost.errors.WorkflowTimeout`.
 
     Raises:
-        InvalidDefinition: the function is a generator or coroutine function, or takes no input.
+        InvalidDefinition: the function is a generator or coroutine function, or takes no input, or a policy cannot be.
     """
 
     class final(Final, Generic[R, S]):  # noqa: N801 - LangGraph's name
@@ -369,8 +380,11 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
         retention: Retention | None = None,
+        retry_policy: Retry = None,
+        timeout: Timeout = None,
+        retry: Retry = None,
     ) -> _Decorator: ...
-    def __new__(  # type: ignore[misc]  # likewise
+    def __new__(  # type: ignore[misc]  # noqa: PLR0913 - likewise; every one a keyword
         cls,
         function: Callable[..., Any] | None = None,
         /,
@@ -378,9 +392,15 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
         retention: Retention | None = None,
+        retry_policy: Retry = None,
+        timeout: Timeout = None,
+        retry: Retry = None,
     ) -> Any:
         """Decorate the function, or return the decorator."""
-        options = Options(checkpointer=checkpointer, store=store, retention=retention)
+        if retry is not None:
+            retry_policy = renamed(retry, retry_policy)
+        found = policies("@entrypoint", "workflow", retry_policy=retry_policy, time_limit=timeout)
+        options = Options(checkpointer=checkpointer, store=store, retention=retention, policies=found)
         if function is None:
             return functools.partial(Workflow, options=options)
         return Workflow(function, options)

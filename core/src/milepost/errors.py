@@ -23,6 +23,10 @@ class InvalidDefinition(MilepostError, TypeError):
     """A function cannot be a workflow or a task; raised when it is decorated. Change the function as the text says."""
 
 
+class InvalidPolicy(InvalidDefinition, ValueError):
+    """A retry policy, a time limit or another setting of a task or workflow cannot be. Change it as the text says."""
+
+
 class OutsideWorkflow(MilepostError, RuntimeError):
     """A task, ``interrupt`` or accessor was called where no workflow runs. Call it inside a workflow or a task."""
 
@@ -202,6 +206,55 @@ class WrongWorkflow(_ThreadError):
 
 class AmbiguousAnswer(_ThreadError):
     """Several questions are pending and the command gives one plain answer. Use ``Command(resume={id: answer})``."""
+
+
+class InvalidAnswer(_ThreadError, ValueError):
+    """An answer does not fit its question. Nothing was changed, and the question is still pending."""
+
+
+# -- time limits and unknown outcomes --------------------------------------------------------------------------------
+
+
+class _TimeIsUp(MilepostError, TimeoutError):
+    """``kind`` is ``"run"`` or ``"idle"``, ``limit`` and ``elapsed`` are in seconds."""
+
+    def __init__(self, message: str, *, name: str, kind: str, limit: float, elapsed: float) -> None:
+        self.name = name
+        self.kind = kind
+        self.limit = limit
+        self.elapsed = elapsed
+        super().__init__(message)
+
+
+class TaskTimeout(_TimeIsUp):
+    """An attempt at a task took longer than its time limit. What it returns later is discarded.
+
+    ``name`` is the task's, ``kind`` is ``"run"`` (it took too long) or ``"idle"`` (it showed no sign of life),
+    ``limit`` and ``elapsed`` are in seconds.
+    """
+
+
+NodeTimeoutError = TaskTimeout
+"""LangGraph's name for :class:`TaskTimeout`."""
+
+
+class WorkflowTimeout(_TimeIsUp):
+    """A workflow's execution took longer than its time limit. ``invoke(None)`` goes on; attributes as TaskTimeout's."""
+
+
+class OutcomeUnknown(MilepostError):
+    """A task with ``on_unknown=`` began and left no outcome: whether it did its work is unknown.
+
+    It was not run again: find out, and go on by hand. ``name`` is the task's, ``call`` its place, ``began`` when it
+    began, ``idempotency_key`` what it could give to the services that it calls.
+    """
+
+    def __init__(self, message: str, *, name: str, call: str, began: str, idempotency_key: str) -> None:
+        self.name = name
+        self.call = call
+        self.began = began
+        self.idempotency_key = idempotency_key
+        super().__init__(message)
 
 
 # -- values ---------------------------------------------------------------------------------------------------------

@@ -215,6 +215,43 @@ class Outcome(Struct):
     workflow: bool | None = None  # True where the call was a nested workflow
 
 
+class Attempted(Struct):
+    """An attempt at a call failed, and another is due at ``due``; the call ``""`` is the body.
+
+    ``number`` counts the attempts from 1. ``policy`` is the place, among the task's or workflow's, of the retry policy
+    that decided; -1 where a person did. ``caused_by`` and ``heard_at`` are those of an :class:`Outcome`: the calls
+    within this one whose failures the error carries no longer count.
+    """
+
+    kind: ClassVar[str] = "attempted"
+    call: str
+    name: str
+    digest: str
+    number: int
+    began: str
+    ended: str
+    due: str
+    policy: int
+    error: Failure
+    caused_by: tuple[str, ...] = ()
+    heard_at: Mapping[str, int] = MappingProxyType({})
+
+
+class Begun(Struct):
+    """An attempt at a call begins whose outcome must not be guessed: written before the effect.
+
+    ``number`` is the attempt's. Without an outcome or an ``attempted`` after it, what it did is unknown.
+    """
+
+    kind: ClassVar[str] = "begun"
+    call: str
+    name: str
+    digest: str
+    shows: str
+    number: int
+    at: str
+
+
 class Observed(Struct):
     """What a frame saw of a race: the answers numbered ``number`` … ``number + times - 1`` that it got about a call.
 
@@ -321,6 +358,8 @@ Record: TypeAlias = (
     Started
     | Claimed
     | Outcome
+    | Attempted
+    | Begun
     | Observed
     | Interrupted
     | Resumed
@@ -338,6 +377,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Started,
         Claimed,
         Outcome,
+        Attempted,
+        Begun,
         Observed,
         Interrupted,
         Resumed,

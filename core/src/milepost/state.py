@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from milepost._fold import RunState
-    from milepost.checkpoint import Outcome, Owner, Question, Status, Value
+    from milepost.checkpoint import Attempted, Failure, Outcome, Owner, Question, Status, Value
     from milepost.question import Interrupt
     from milepost.timeline import Timeline
 
@@ -112,6 +112,11 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
     found = [_task(run, outcome, _session(starts, position)) for outcome, position in outcomes]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
     found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
+    found += [
+        _waiting(run, call, attempts)
+        for call, attempts in run.attempts.items()
+        if call and call not in run.outcomes and call not in run.loose
+    ]
     return _ordered(found)
 
 
@@ -159,6 +164,19 @@ def _ordered(found: Iterable[TaskState]) -> tuple[TaskState, ...]:
     return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
 
 
+def _waiting(run: RunState, call: str, attempts: tuple[Attempted, ...]) -> TaskState:
+    last = attempts[-1]
+    return TaskState(
+        id=call,
+        name=last.name,
+        status="waiting",
+        attempts=last.number,
+        began=attempts[0].began,
+        error=_failure(last.error),
+        tries=_tries(run, call, last.name),
+    )
+
+
 def _task(run: RunState, outcome: Outcome, session: int) -> TaskState:
     status = "done" if outcome.result is not None else "cancelled" if outcome.cancelled else "failed"
     return TaskState(
@@ -168,24 +186,25 @@ def _task(run: RunState, outcome: Outcome, session: int) -> TaskState:
         attempts=outcome.attempts,
         began=outcome.began,
         ended=outcome.ended,
-        error=_error(outcome),
+        error=_failure(outcome.error),
         kind="workflow" if outcome.workflow else "task",
-        tries=_tries(run, outcome),
+        tries=_tries(run, outcome.call, outcome.name),
         session=session,
     )
 
 
-def _tries(run: RunState, outcome: Outcome) -> tuple[Try, ...]:
-    """Return the failures of a call that ended the run before it was tried again."""
-    voided = [before for before in run.voided.get(outcome.call, ()) if before.name == outcome.name]
+def _tries(run: RunState, call: str, name: str) -> tuple[Try, ...]:
+    """Return the failures of a call before its last attempt: of those that ended the run, too."""
+    before = [*run.voided.get(call, ()), *run.attempts.get(call, ())]
+    failed = [found for found in before if found.name == name and found.error is not None]
     return tuple(
-        Try(number=number, began=before.began, ended=before.ended, error=_error(before))
-        for number, before in enumerate(voided, start=1)
+        Try(number=number, began=found.began, ended=found.ended, error=_failure(found.error))
+        for number, found in enumerate(failed, start=1)
     )
 
 
-def _error(outcome: Outcome) -> str | None:
-    return None if outcome.error is None else f"{outcome.error.type}: {outcome.error.message}"
+def _failure(error: Failure | None) -> str | None:
+    return None if error is None else f"{error.type}: {error.message}"
 
 
 def _question(run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]) -> TaskState:
