@@ -74,7 +74,7 @@ def types(session: nox.Session) -> None:
     _install(session, "types")
     session.run("mypy", *(str(package) for package in PACKAGES))
     session.run("mypy", "examples", "tests/typing")
-    session.run("pyright")  # what other editors infer
+    session.run("pyright", "--project", ".")  # what other editors infer
 
 
 @nox.session
