@@ -11,6 +11,7 @@ from milepost._workflow import Workflow, entrypoint
 from milepost.drivers import open_checkpointer, open_store
 from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
+from milepost.runtime import ExecutionInfo, Runtime, get_runtime, get_version
 from milepost.state import StateSnapshot
 from milepost.store import BaseStore
 
@@ -21,11 +22,13 @@ __all__ = [
     "BaseStore",
     "Command",
     "Engine",
+    "ExecutionInfo",
     "InMemorySaver",
     "InMemoryStore",
     "Interrupt",
     "MemorySaver",
     "RunnableConfig",
+    "Runtime",
     "StateSnapshot",
     "StreamWriter",
     "Task",
@@ -35,8 +38,10 @@ __all__ = [
     "entrypoint",
     "errors",
     "get_config",
+    "get_runtime",
     "get_store",
     "get_stream_writer",
+    "get_version",
     "interrupt",
     "open_checkpointer",
     "open_store",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from milepost import _context, serde
+from milepost import _context, _step, serde
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
 from milepost.checkpoint import Failure, Outcome, Question, Value
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from milepost._future import TaskFuture
     from milepost._journal import Journal
     from milepost._pool import Pool
-    from milepost._step import Scope, Step
+    from milepost._step import Step
     from milepost.checkpoint import Parent
     from milepost.events import Event, Namespace
-    from milepost.store import Store
 
 
 class Watch:
@@ -65,6 +64,21 @@ class Execution(Protocol):
     watch: Watch
     answers: dict[str, Value]
     asked_at: dict[str, Question]
+    asked_by_key: dict[str, Question]
+    expired: set[str]
+    workflow: str
+    version: int | str | None
+    code_version: int | str | None
+
+    @property
+    def started_at(self) -> str | None:
+        """When the run began, ISO 8601; None where nothing is recorded."""
+
+    def use_key(self, key: str, call: str) -> str:
+        """Return the call that asks under a key: this one, unless another came first."""
+
+    def refuse(self, error: Exception) -> None:
+        """Keep the error to raise after the pause: the body did not take an answer."""
 
     def check(self) -> None:
         """Raise the signal that stops the whole execution, if there is one."""
@@ -110,22 +124,13 @@ class Execution(Protocol):
         """Return what names a call of this run to a run on another thread."""
 
 
-class Frame(Protocol):
+class Frame(_step.Frame, Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
+
+    began: str
 
     @property
     def execution(self) -> Execution: ...
-    @property
-    def scope(self) -> Scope: ...
-    @property
-    def thread_id(self) -> str | None: ...
-    @property
-    def run_id(self) -> str | None: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def store(self) -> Store | None: ...
-    def write(self, value: Any) -> None: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
 
 
@@ -186,7 +191,7 @@ class Call:
         execution = self.frame.execution
         try:
             self.begun = True
-            self.began = execution.clock.now().isoformat()
+            self.began = self.inner.began = execution.clock.now().isoformat()
             execution.check()
             _context.run_apart(self.inner, execution.engine, self._run)
         except Signal as signal:

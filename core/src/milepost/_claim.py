@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from milepost import _ids, _owner, serde
-from milepost._fold import CLOSED, RunState, ThreadState, voided
+from milepost import _ids, _owner
+from milepost._answers import Resume, answers, check_context
+from milepost._fold import CLOSED, RunState, ThreadState, expired, voided, wake
 from milepost._lease import Holding
 from milepost._struct import Struct, replace
 from milepost.checkpoint import (
@@ -27,15 +28,11 @@ from milepost.checkpoint import (
     Value,
 )
 from milepost.errors import (
-    AlreadyAnswered,
-    AmbiguousAnswer,
     HeadMoved,
     MilepostError,
-    NothingToResume,
     PositionTaken,
     StorageError,
     ThreadBusy,
-    UnknownInterrupt,
     UnknownThread,
     WrongWorkflow,
 )
@@ -44,34 +41,26 @@ if TYPE_CHECKING:
     from milepost._clock import Clock
     from milepost._lease import Watch
     from milepost.checkpoint import Checkpointer, Owner
-    from milepost.question import Command
 
 _ATTEMPTS: Final = 32
 
 
 class Start(Struct):
-    """Begin a run with an input. ``parent`` is set when a call of another run asks for it."""
+    """Begin a run with an input, a context and more. ``parent`` is set when a call of another run asks for it."""
 
     workflow: str
     input: Value
     parent: Parent | None = None
-
-
-class Resume:
-    """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later."""
-
-    __slots__ = ("bound", "command", "workflow")
-
-    def __init__(self, *, workflow: str, command: Command) -> None:
-        self.workflow = workflow
-        self.command = command
-        self.bound: str | None = None
+    context: Value | None = None
+    config: Value | None = None
+    version: int | str | None = None
 
 
 class Continue(Struct):
     """Go on after an error or a crash; gives back what there is where nothing is left to do."""
 
     workflow: str
+    context: Value | None = None
 
 
 Request: TypeAlias = Start | Resume | Continue
@@ -113,7 +102,8 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
     """Return the records that carry out a request, or the run that needs none.
 
     Raises:
-        UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as they say.
+        UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow,
+        InvalidAnswer, InterruptExpired, ContextChanged: as they say.
     """
     run = state.run
     if run is not None and run.started.workflow != request.workflow:
@@ -130,8 +120,11 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
             f"nothing is on record for thread {state.thread!r}: start it with an input",
             thread_id=state.thread,
         )
+    check_context(state.thread, run, request.context)
     if isinstance(request, Resume):
-        return (Resumed(at=now, owner=owner, answers=_answers(state.thread, run, request)),)
+        late = expired(run, now)
+        given = answers(state.thread, run, request, late)
+        return (Resumed(at=now, owner=owner, answers=given, expired=late),)
     return _continue(run, owner, now)
 
 
@@ -154,6 +147,9 @@ def _start(state: ThreadState, request: Start, owner: Owner, now: str) -> tuple[
             input=request.input,
             previous=last_finished(state),
             parent=request.parent,
+            context=request.context,
+            config=request.config,
+            version=request.version,
         ),
     )
 
@@ -164,54 +160,8 @@ def _continue(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Set
         return (Retried(at=now, owner=owner, voids=voided(run, calls)),)
     if run.status is Status.RUNNING:
         return (Claimed(at=now, owner=owner),)
-    return Settled(run=run)
-
-
-def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
-    answers = request.command.by_id
-    if answers is None:
-        answers = {_addressee(thread, run, request): request.command.resume}
-    for id_ in answers:
-        _check_pending(thread, run, id_)
-    return {
-        id_: Value(text=serde.encode(answer, where=f"the answer to {id_}", identity=f"{id_}/answer"))
-        for id_, answer in answers.items()
-    }
-
-
-def _addressee(thread: str, run: RunState, request: Resume) -> str:
-    """Return the question that a plain answer is for."""
-    if request.bound is None:
-        if len(run.pending) > 1:
-            raise AmbiguousAnswer(
-                f"thread {thread!r} asks {len(run.pending)} questions: answer by id, Command(resume={{id: answer}}), "
-                f"with the ids {', '.join(run.pending)}",
-                thread_id=thread,
-            )
-        if not run.pending:
-            raise _nothing_to_resume(thread, run)
-        request.bound = run.pending[0]
-    return request.bound
-
-
-def _check_pending(thread: str, run: RunState, id_: str) -> None:
-    if id_ in run.pending:
-        return
-    if id_ in run.answers:
-        raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
-    if not run.pending:
-        raise _nothing_to_resume(thread, run)
-    raise UnknownInterrupt(
-        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.pending)}", thread_id=thread
-    )
-
-
-def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
-    remedy = {
-        Status.FAILED: "it failed: continue it with invoke(None)",
-        Status.RUNNING: "it was cut off: continue it with invoke(None)",
-    }.get(run.status, f"it is {run.status}: start a new run with an input")
-    return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
+    late = expired(run, now) if run.status is Status.INTERRUPTED else ()
+    return (Resumed(at=now, owner=owner, expired=late),) if late else Settled(run=run)
 
 
 def last_finished(state: ThreadState) -> int | None:
@@ -380,6 +330,9 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 status=state.status or Status.ABANDONED,
                 run=0 if state.run is None else state.run.position,
                 pending=() if state.run is None else state.run.pending,
+                wake=None
+                if state.run is None
+                else wake(state.run.questions[id_] for id_ in state.run.pending),
                 owner=None,
                 lease=None,
             )

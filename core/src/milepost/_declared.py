@@ -6,17 +6,18 @@ import functools
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from milepost import _inject
+from milepost import _config, _inject, schema
 from milepost._engine import current_engine
 from milepost._run import Final, Plan
 from milepost._struct import Struct, replace
 from milepost._task import step_of
 from milepost.checkpoint import check_thread_id
-from milepost.errors import InvalidDefinition, MissingThreadId
+from milepost.errors import InvalidContext, InvalidDefinition, MissingThreadId
 
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
+    from typing import Self
 
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
@@ -33,6 +34,9 @@ class Options(Struct):
 
     checkpointer: str | Checkpointer | None = None
     store: str | Store | None = None
+    context_schema: Any = None
+    name: str | None = None
+    version: int | str | None = None
 
 
 class Place(Struct):
@@ -42,6 +46,7 @@ class Place(Struct):
     checkpointer: Checkpointer | None
     thread: str | None
     config: Mapping[str, Any]
+    context: Any = None
 
 
 class Declared(Generic[I, R]):
@@ -50,7 +55,10 @@ class Declared(Generic[I, R]):
     def __init__(self, function: Callable[..., R], options: Options) -> None:
         self.func = function
         self._options = options
-        self._step = step_of(function, name=None, kind="entrypoint")
+        self._defaults: Mapping[str, Any] = {}
+        self._origin: object = self  # what holds the drivers: copies with another config share them
+        self._step = step_of(function, name=_checked_name(options.name), kind="entrypoint")
+        _check_version(self._step.where, options.version)
         _check_parameters(self._step.where, self._step.signature, self._step.injected)
         self._step, self._save = _split_final(self._step)
         input_name = next(iter(self._step.signature.parameters))
@@ -64,8 +72,42 @@ class Declared(Generic[I, R]):
 
     @property
     def name(self) -> str:
-        """The workflow's name; the key of its result in ``updates``."""
+        """The workflow's name: the key of its result in ``updates``, and what its threads are bound to."""
         return self._step.name
+
+    @property
+    def version(self) -> int | str | None:
+        """The version of this code; None where none was given."""
+        return self._options.version
+
+    def with_config(self, config: RunnableConfig | Mapping[str, Any]) -> Self:
+        """Return a copy of the workflow whose calls have this config unless they say otherwise (LangGraph's name).
+
+        Tags are joined, metadata and ``configurable`` key by key; a call's own values win.
+
+        Raises:
+            InvalidConfig: a part is of a wrong type.
+        """
+        import copy
+
+        made = copy.copy(self)
+        made._defaults = _config.merged(self._defaults, _config.checked(config))  # noqa: SLF001 - a copy of ours
+        return made
+
+    # -- what it takes and returns -------------------------------------------------------------------------------
+
+    def get_input_jsonschema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input, from its annotation; ``{}`` beside the title takes anything."""
+        return schema.json_schema(self._accepts, title=next(iter(self._step.signature.parameters)))
+
+    def get_output_jsonschema(self) -> dict[str, Any]:
+        """Return the JSON Schema of what the workflow returns; of ``entrypoint.final[value, saved]`` the value."""
+        return schema.json_schema(self._step.returns, title=self.name)
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Return the JSON Schema of ``context_schema``; None where there is none."""
+        declared = self._options.context_schema
+        return None if declared is None else schema.json_schema(declared, title="context")
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
@@ -76,18 +118,49 @@ class Declared(Generic[I, R]):
             save=self._save,
             accepts=self._accepts,
             config=place.config,
-            store=place.engine.store_for(self, self._options.store),
+            store=place.engine.store_for(self._origin, self._options.store),
             pool=place.engine.pool,
             clock=place.engine.clock,
             engine=place.engine,
             patience=place.engine.pause_wait,
             replay_always=place.engine.replay_always,
+            context=place.context,
+            context_type=self._context_type,
+            version=self._options.version,
         )
 
-    def _place(self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None) -> Place:
+    @property
+    def _context_type(self) -> Any:
+        return Any if self._options.context_schema is None else self._options.context_schema
+
+    def _fitting(self, context: Any) -> Any:
+        """Return a context as ``context_schema`` has it.
+
+        Raises:
+            InvalidContext: it does not fit.
+        """
+        if context is None:
+            return None
+        try:
+            return schema.convert(self._context_type, context)
+        except schema.Unfit as unfit:
+            raise InvalidContext(
+                f"the context of workflow {self.name!r} is not what its context_schema says: {unfit}",
+                path=unfit.path,
+                expected=unfit.expected,
+            ) from unfit
+
+    def _with_thread(
+        self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
+    ) -> tuple[Mapping[str, Any], Any]:
+        return with_thread(_config.merged(self._defaults, config or {}), thread_id)
+
+    def _place(
+        self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None, context: Any = None
+    ) -> Place:
         engine = current_engine()
-        checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
-        merged, thread = with_thread(config, thread_id)
+        checkpointer = engine.checkpointer_for(self._origin, self._options.checkpointer)
+        merged, thread = self._with_thread(config, thread_id)
         if checkpointer is None:
             thread = None
         elif thread is None:
@@ -97,7 +170,8 @@ class Declared(Generic[I, R]):
             )
         else:
             thread = check_thread_id(thread)
-        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged)
+        fitting = self._fitting(context)
+        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged, context=fitting)
 
 
 def with_thread(
@@ -114,6 +188,17 @@ def with_thread(
 
 
 # -- decorating ------------------------------------------------------------------------------------------------------
+
+
+def _checked_name(name: Any) -> str | None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidDefinition(f"@entrypoint(name=…) is a text, not {name!r}")
+    return name
+
+
+def _check_version(where: str, version: Any) -> None:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int | str)):
+        raise InvalidDefinition(f"{where}: version= is an int or a str, not {version!r}")
 
 
 def _check_parameters(where: str, signature: inspect.Signature, injected: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ class RunState:
 
     __slots__ = (
         "answers",
+        "expired",
         "failed",
         "finished",
         "loose",
@@ -62,6 +63,7 @@ class RunState:
         self.questions: dict[str, Question] = {}
         self.pending: tuple[str, ...] = ()
         self.answers: dict[str, Value] = {}
+        self.expired: set[str] = set()  # questions without a default whose time is over
         self.loose: set[str] = (
             set()
         )  # calls made on the branch of a failure that is tried again: they may differ now
@@ -73,6 +75,24 @@ class RunState:
     def id(self) -> str:
         """The run's id."""
         return self.started.run
+
+
+def expired(run: RunState, now: str) -> tuple[str, ...]:
+    """Return the pending questions whose time is over at ``now``, ISO 8601 in UTC."""
+    from datetime import datetime
+
+    times = {id_: at for id_ in run.pending if (at := run.questions[id_].expires) is not None}
+    return tuple(
+        id_ for id_, at in times.items() if datetime.fromisoformat(at) <= datetime.fromisoformat(now)
+    )
+
+
+def wake(questions: Iterable[Question]) -> float | None:
+    """Return when the first of these questions expires, in seconds since the epoch; None where none does."""
+    from datetime import datetime
+
+    times = (question.expires for question in questions)
+    return min((datetime.fromisoformat(at).timestamp() for at in times if at is not None), default=None)
 
 
 class ThreadState:
@@ -176,6 +196,8 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
     for question in record.questions:
         _give_way(run, question.call)
         run.questions[question.id] = question
+        if question.refused is not None:
+            run.answers.pop(question.id, None)
     run.written |= record.written
     return None
 
@@ -184,9 +206,15 @@ def _resumed(state: ThreadState, record: Resumed, _position: int, _session: str)
     run = state.run
     if run is None or run.status is not Status.INTERRUPTED:
         return "nothing is asked"
-    if not set(record.answers) <= set(run.pending):
+    if not {*record.answers, *record.expired} <= set(run.pending):
         return "it answers what is not asked"
     run.answers |= record.answers
+    for id_ in record.expired:
+        default = run.questions[id_].default
+        if default is None:
+            run.expired.add(id_)
+        else:
+            run.answers[id_] = default
     run.pending = ()
     run.status = Status.RUNNING
     state.owner = record.owner

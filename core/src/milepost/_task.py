@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from milepost import _context, _inject
 from milepost._step import Step
 from milepost.errors import InvalidDefinition, OutsideWorkflow, describe
+from milepost.runtime import Runtime
 from milepost.store import Store
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 KINDS: dict[str, tuple[Any, ...]] = {
     "config": (dict, Mapping, _inject.RunnableConfig),
+    "runtime": (Runtime,),
     "store": (Store,),
     "writer": (_inject.StreamWriter, Callable),
 }

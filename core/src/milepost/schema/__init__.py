@@ -1,4 +1,4 @@
-"""Types as JSON Schema, and values held against it: what ``get_input_jsonschema`` and typed questions rest on  (layer 4).
+"""Types as JSON Schema, values held against it, and values made of JSON  (layer 3).
 
 :func:`json_schema` describes an annotation. :func:`plain` gives a value its JSON form, :func:`validate` holds that
 against a schema, and :func:`convert` makes a value of the annotation's type of it. For every type that is described,
@@ -19,7 +19,16 @@ from milepost.schema._plain import plain
 from milepost.schema._unfit import Undescribable, Unfit
 from milepost.schema._validate import KEYWORDS, check_schema, validate
 
-__all__ = ["KEYWORDS", "Undescribable", "Unfit", "check_schema", "convert", "json_schema", "plain", "validate"]
+__all__ = [
+    "KEYWORDS",
+    "Undescribable",
+    "Unfit",
+    "check_schema",
+    "convert",
+    "json_schema",
+    "plain",
+    "validate",
+]
 
 
 def json_schema(annotation: Any, *, title: str | None = None, strict: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milepost.errors import describe
 from milepost.schema._plain import enum_forms, plain
@@ -22,6 +22,9 @@ from milepost.schema._shapes import (
     unwrapped,
 )
 from milepost.schema._unfit import Unfit, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Converter:
@@ -49,7 +52,9 @@ class Converter:
         if kind is not None:
             return self._class(kind, annotation, value, path)
         behind = unwrapped(annotation)
-        return self._generic(annotation, value, path) if behind is MISSING else self.convert(behind, value, path)
+        return (
+            self._generic(annotation, value, path) if behind is MISSING else self.convert(behind, value, path)
+        )
 
     def _scalar(self, annotation: Any, scalar: Scalar, value: Any, path: str) -> Any:
         if not self._plain_only and _is_exactly(value, annotation):
@@ -65,19 +70,25 @@ class Converter:
         origin, args = origin_of(annotation), typing.get_args(annotation)
         if origin is typing.Annotated:
             return self.convert(args[0], value, path)
-        if is_union(annotation):
-            return self._union(annotation, args, value, path)
         if origin is typing.Literal:
             return _chosen({option: plain(option) for option in args}, annotation, value, path)
-        if origin in LISTS or origin in SETS:
-            return self._items(annotation, args, value, path)
-        if origin in MAPPINGS:
-            return self._mapping(annotation, args or (Any, Any), value, path)
-        if origin is tuple:
-            return self._tuple(annotation, args, value, path)
+        make = self._union if is_union(annotation) else self._container(origin)
+        if make is not None:
+            return make(annotation, args, value, path)
         if isinstance(origin, type) and not isinstance(value, origin):
             raise Unfit(path, _wanted(annotation), shown(value))
         return value
+
+    def _container(self, origin: Any) -> Callable[[Any, Any, Any, str], Any] | None:
+        if origin is tuple:
+            return self._tuple
+        return (
+            self._mapping
+            if origin in MAPPINGS
+            else self._items
+            if origin in LISTS or origin in SETS
+            else None
+        )
 
     def _union(self, annotation: Any, options: tuple[Any, ...], value: Any, path: str) -> Any:
         """The option whose own type the value has; else the first that fits, in the order written."""
@@ -120,7 +131,7 @@ class Converter:
     def _mapping(self, annotation: Any, args: tuple[Any, ...], value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise Unfit(path, _wanted(annotation), shown(value))
-        keys, values = args
+        keys, values = args or (Any, Any)
         return MAPPINGS[origin_of(annotation)](
             (self._key(keys, key, path), self.convert(values, item, f"{path}.{key}"))
             for key, item in value.items()
@@ -143,7 +154,9 @@ class Converter:
             return _chosen(enum_forms(cls), annotation, value, path)
         if kind != "typeddict" and not self._plain_only and isinstance(value, cls):
             return value
-        make = {"model": self._model, "struct": _struct, "namedtuple": self._namedtuple}.get(kind, self._object)
+        make = {"model": self._model, "struct": _struct, "namedtuple": self._namedtuple}.get(
+            kind, self._object
+        )
         try:
             return make(annotation, value, path)
         except Unfit:

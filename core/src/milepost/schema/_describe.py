@@ -170,7 +170,9 @@ class Describer:
         properties = {}
         for field in fields:
             schema = self.describe(field.annotation)
-            properties[field.name] = schema if field.default is MISSING else _defaulting(schema, field.default)
+            properties[field.name] = (
+                schema if field.default is MISSING else _defaulting(schema, field.default)
+            )
         made: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
         if required := [field.name for field in fields if field.required]:
             made["required"] = required
@@ -210,7 +212,8 @@ class Describer:
         names |= {old: self._adopted_name(old, content) for old, content in defs.items()}
         for old, content in defs.items():
             self._defs[names[old]] = _renamed(content, names)
-        return _renamed(schema, names)
+        adopted: Schema = _renamed(schema, names)
+        return adopted
 
     def _adopted_name(self, name: str, content: Schema) -> str:
         candidates = [name, *(f"{name}_{number}" for number in range(2, len(self._defs) + 3))]
@@ -289,4 +292,3 @@ def _constraints(item: Any, schema: Schema) -> Schema:
         },
     }
     return {keyword: value for keyword, value in given.items() if type(value) in {int, float, str}}
-

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
 from collections import deque
-from enum import Enum
-from typing import Any, Final
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost.errors import describe
 from milepost.schema._scalars import scalar_of
 from milepost.schema._shapes import fields_of, kind_of
 from milepost.schema._unfit import Unfit
+
+if TYPE_CHECKING:
+    from enum import Enum
 
 _PLAIN: Final = frozenset({bool, int, str, type(None)})
 
@@ -45,7 +48,7 @@ def _container(value: Any, path: str) -> Any:
         return {_key(key, path): plain(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple | deque):
         return [plain(item, f"{path}[{number}]") for number, item in enumerate(value)]
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return sorted((plain(item, f"{path}[…]") for item in value), key=json.dumps)
     for base in (str, int, float):
         if isinstance(value, base):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import binascii
 import math
 import re
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost._struct import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DURATION: Final = re.compile(
     r"(-)?P(?=.)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,6}))?S)?)?\Z"

@@ -7,11 +7,13 @@ import collections.abc
 import sys
 import types
 import typing
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost._struct import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MISSING: Final = object()
 
@@ -174,10 +176,12 @@ def _hints(cls: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, localns=own, include_extras=True)
     except Exception:  # noqa: BLE001 - an annotation is any expression; each is then tried alone
+        import inspect
+
         found: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
             scope = {**getattr(sys.modules.get(base.__module__), "__dict__", {}), **own}
-            for name, annotation in base.__dict__.get("__annotations__", {}).items():
+            for name, annotation in inspect.get_annotations(base).items():
                 found[name] = _hint(name, annotation, scope)
         return found
 

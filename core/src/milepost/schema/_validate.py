@@ -13,8 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ANNOTATIONS: Final = frozenset(
-    """$comment $defs $id $schema contentEncoding contentMediaType default definitions deprecated description
-    discriminator else examples readOnly then title writeOnly""".split()
+    (
+        "$comment",
+        "$defs",
+        "$id",
+        "$schema",
+        "contentEncoding",
+        "contentMediaType",
+        "default",
+        "definitions",
+        "deprecated",
+        "description",
+        "discriminator",
+        "else",
+        "examples",
+        "readOnly",
+        "then",
+        "title",
+        "writeOnly",
+    )
 )
 """Keywords that ask nothing of a value by themselves. ``discriminator`` is OpenAPI's, beside ``oneOf``."""
 
@@ -129,7 +146,7 @@ def _multiple(value: Any, unit: Any) -> bool:
     return Fraction(str(value)) % Fraction(str(unit)) == 0
 
 
-def _sized(kind: type, noun: str, *, most: bool) -> Callable[[Site, Any, Any], None]:
+def _sized(kind: Any, noun: str, *, most: bool) -> Callable[[Site, Any, Any], None]:
     def check(site: Site, bound: Any, value: Any) -> None:
         if type(value) is kind and (len(value) > bound if most else len(value) < bound):
             raise site.refuse(f"at {'most' if most else 'least'} {bound} {noun}", value)
@@ -342,7 +359,9 @@ def _one(argument: Any) -> list[tuple[str, Any]]:
 
 
 def _listed(argument: Any) -> list[tuple[str, Any]]:
-    return [(f"/{n}", part) for n, part in enumerate(argument)] if isinstance(argument, list) else [("", None)]
+    return (
+        [(f"/{n}", part) for n, part in enumerate(argument)] if isinstance(argument, list) else [("", None)]
+    )
 
 
 def _keyed(argument: Any) -> list[tuple[str, Any]]:
