@@ -75,15 +75,17 @@ def kept(config: Mapping[str, Any], *, where: str) -> Value | None:
     return Value(text=serde.encode(found, where=f"the config of {where}")) if found else None
 
 
-def restored(started: Started, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the config of a call with what it does not say itself filled in from the run's record."""
+def restored(started: Started, config: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of a call that goes on with a run: what the call ``said`` itself, else what is on record.
+
+    ``config`` is what the call would have on its own, with the workflow's defaults.
+    """
     if started.config is None:
         return config
     recorded = serde.decode(started.config.raw, where=f"the config of run {started.run}")
-    found = merged(recorded, config)
-    if config.get("tags"):
-        found["tags"] = config["tags"]
-    return found
+    found = merged(merged(config, recorded), said)
+    tags = said.get("tags") or recorded.get("tags") or config.get("tags")
+    return {**found, "tags": list(tags)} if tags else found
 
 
 def metadata(started: Started) -> dict[str, Any]:

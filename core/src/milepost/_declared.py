@@ -46,6 +46,7 @@ class Place(Struct):
     checkpointer: Checkpointer | None
     thread: str | None
     config: Mapping[str, Any]
+    said: Mapping[str, Any]  # of the config, without the workflow's defaults
     context: Any = None
 
 
@@ -124,6 +125,7 @@ class Declared(Generic[I, R]):
             engine=place.engine,
             patience=place.engine.pause_wait,
             replay_always=place.engine.replay_always,
+            said=place.said,
             context=place.context,
             context_type=self._context_type,
             version=self._options.version,
@@ -153,7 +155,9 @@ class Declared(Generic[I, R]):
     def _with_thread(
         self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
     ) -> tuple[Mapping[str, Any], Any]:
-        return with_thread(_config.merged(self._defaults, config or {}), thread_id)
+        if self._defaults:
+            config = _config.merged(self._defaults, _config.checked(config or {}))
+        return with_thread(config, thread_id)
 
     def _place(
         self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None, context: Any = None
@@ -171,7 +175,14 @@ class Declared(Generic[I, R]):
         else:
             thread = check_thread_id(thread)
         fitting = self._fitting(context)
-        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged, context=fitting)
+        return Place(
+            engine=engine,
+            checkpointer=checkpointer,
+            thread=thread,
+            config=merged,
+            said=config or {},
+            context=fitting,
+        )
 
 
 def with_thread(

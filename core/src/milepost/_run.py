@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _config, _context, _fold, _ids, serde
@@ -70,6 +71,7 @@ class Plan(Struct):
     engine: Any
     patience: float
     replay_always: bool = False
+    said: Mapping[str, Any] = MappingProxyType({})  # of the config, without the workflow's defaults
     context: Any = None  # where nothing is recorded
     context_type: Any = Any
     version: int | str | None = None
@@ -132,7 +134,7 @@ class Execution:
     def _begin(self, started: Started) -> None:
         """Go by what the run began with, whatever this call was given."""
         self.version, self.started_at = started.version, started.at
-        self.config = _config.restored(started, self.plan.config)
+        self.config = _config.restored(started, self.plan.config, self.plan.said)
         self._context = None
         if started.context is not None:
             where = f"the context of {self.workflow!r}"

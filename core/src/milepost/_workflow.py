@@ -8,6 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from milepost import _claim, _config, _context, _owner, _stream, serde
+from milepost._answers import Resume
 from milepost._call import Watch
 from milepost._declared import I, Options, Place, R, S
 from milepost._engine import current_engine
@@ -169,7 +170,7 @@ class Workflow(States[I, R]):
     def _request(self, place: Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         context = self._recorded_context(place)
         if isinstance(given, Command):
-            return _claim.Resume(workflow=self.name, command=given, context=context)
+            return Resume(workflow=self.name, command=given, context=context)
         if given is None and parent is None:
             return _claim.Continue(workflow=self.name, context=context)
         where = f"the input of {self.name!r}"
