@@ -47,8 +47,9 @@ def answers(thread: str, run: RunState, request: Resume, late: tuple[str, ...]) 
     if given is None:
         given = {_addressee(thread, run, request, late): request.command.resume}
     for id_ in given:
-        _check_pending(thread, run, id_)
-        if id_ in late:
+        if id_ not in run.expired:
+            _check_pending(thread, run, id_)
+        if id_ in late or id_ in run.expired:
             raise InterruptExpired(
                 f"{id_} of thread {thread!r} could be answered until {run.questions[id_].expires}: go on with "
                 f"invoke(None)",
