@@ -203,9 +203,13 @@ def test_a_head_says_when_the_first_of_its_questions_expires(engine, clock, chec
     due, _ = checkpointer.list_heads(HeadQuery(wake_before=START.timestamp() + 60))
     assert [head.thread for head in due] == ["soon"]
     clock.advance(20)
+    flow.invoke(None, thread_id="soon")
+    assert checkpointer.load_head("soon").wake == START.timestamp() + 30
+    flow.invoke([1], thread_id="later")
+    clock.advance(1)
     with pytest.raises(InterruptExpired):
-        flow.invoke(None, thread_id="soon")
-    assert checkpointer.load_head("soon").wake is None
+        flow.invoke(None, thread_id="later")
+    assert checkpointer.load_head("later").wake is None
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, True, "60", timedelta(0), float("nan"), float("inf"), 1e30])

@@ -180,7 +180,7 @@ class Declared(Generic[I, R]):
             checkpointer=checkpointer,
             thread=thread,
             config=merged,
-            said=config or {},
+            said=with_thread(config, thread_id)[0],
             context=fitting,
         )
 

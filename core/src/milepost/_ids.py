@@ -40,9 +40,9 @@ def is_within(path: str, parent: str, ordinal: int) -> bool:
 
 
 def is_within_any(path: str, calls: Container[str]) -> bool:
-    """Tell whether a call is one of these calls, or within one of them."""
+    """Tell whether a call was made within one of these calls."""
     parts = path.split(".")
-    return any(".".join(parts[:length]) in calls for length in range(1, len(parts) + 1))
+    return any(".".join(parts[:length]) in calls for length in range(1, len(parts)))
 
 
 def interrupt_id(run: str, call: str, digest: str) -> str:
