@@ -72,7 +72,9 @@ def test_w25_a_context_is_on_record_and_a_resume_has_it_without_passing_it(engin
 def test_w25_a_resume_may_pass_the_same_context_again(engine):
     flow = asking(User)
     flow.invoke("x", thread_id="t", context=User("ada", {"b": 1, "a": 2}))
-    ended = flow.invoke(Command(resume="yes"), thread_id="t", context={"name": "ada", "limits": {"b": 1, "a": 2}})
+    ended = flow.invoke(
+        Command(resume="yes"), thread_id="t", context={"name": "ada", "limits": {"b": 1, "a": 2}}
+    )
     assert ended[0] == repr(User("ada", {"b": 1, "a": 2}))
 
 
@@ -119,7 +121,7 @@ def test_a_finished_run_gives_its_result_whatever_context_is_passed_and_a_new_ru
 )
 def test_a_wrong_context_is_a_typed_error_before_anything_is_recorded(engine, context, path):
     flow = asking(User)
-    with pytest.raises(InvalidContext, match="asking.*flow|'flow'") as caught:
+    with pytest.raises(InvalidContext, match="'flow'") as caught:
         flow.invoke("x", thread_id="t", context=context)
     assert caught.value.path == path
     assert flow.get_state(thread_id="t").status is None
@@ -307,7 +309,9 @@ def test_metadata_that_cannot_be_kept_are_refused(engine):
 
 
 def test_a_workflow_with_a_config_uses_it_unless_a_call_says_otherwise(engine):
-    mine = configured.with_config({"tags": ["z"], "metadata": {"user": "zoe"}, "configurable": {"color": "blue"}})
+    mine = configured.with_config(
+        {"tags": ["z"], "metadata": {"user": "zoe"}, "configurable": {"color": "blue"}}
+    )
     assert (mine.name, mine.func) == (configured.name, configured.func)
     mine.invoke("x", {"tags": ["a"], "metadata": {"n": 1}, "configurable": {"color": "red"}}, thread_id="t")
     assert mine.invoke(Command(resume=1), thread_id="t") == {

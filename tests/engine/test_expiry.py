@@ -236,7 +236,9 @@ def test_a_default_that_is_no_answer_is_an_error(engine):
     def flow(given: str) -> object:
         return interrupt("ok?", response_schema=bool, expires_in=1, default="yes")
 
-    with pytest.raises(InvalidQuestion, match="the default is no answer to it: at .: expected true or false"):
+    with pytest.raises(
+        InvalidQuestion, match=r"the default is no answer to it: at \$: expected true or false"
+    ):
         flow.invoke("x", thread_id="t")
 
 

@@ -7,7 +7,7 @@ import pickle
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Optional, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -87,6 +87,9 @@ def flow_of(expects: Any):
     return flow
 
 
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
 REVIEW = {"approved": True, "lines": [{"text": "a", "amount": "1.50"}], "color": "blue", "due": "2026-01-02"}
 DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - pydantic has a class of its own for the zone
 UUID_TEXT = "12345678123456781234567812345678"
@@ -107,7 +110,7 @@ UUID_TEXT = "12345678123456781234567812345678"
         (Color, "red", Color.RED),
         (Color, Color.BLUE, Color.BLUE),
         (Literal["yes", "no"], "no", "no"),
-        (Optional[int], None, None),
+        (int | None, None, None),
         (int | str, "3", "3"),
         (float, 3, 3.0),
         (list[Line], [{"text": "a"}], [Line("a")]),
@@ -149,6 +152,7 @@ def test_the_body_receives_a_value_of_the_type(engine, expects, answer, received
         (set[int], [1, 1], "$", "items that differ"),
         (tuple[int, str], [1], "$", "at least 2 items"),
         (Any, Unheard(), "$", "what JSON can say"),
+        (Any, ENDLESS, "$", "a value that is nested less deeply"),
         ({"type": "string", "minLength": 2}, "a", "$", "at least 2 characters"),
     ],
 )

@@ -128,6 +128,9 @@ def answer_text(answer: Any, described: Any, id: str, *, where: str) -> Value:  
         NotSerializable: it cannot be kept.
     """
     if described is not None:
-        answer = schema.plain(answer)
+        try:
+            answer = schema.plain(answer)
+        except RecursionError:
+            raise schema.Unfit("$", "a value that is nested less deeply", type(answer).__name__) from None
         schema.validate(answer, described)
     return Value(text=serde.encode(answer, where=where, identity=f"{id}/answer"))

@@ -56,10 +56,8 @@ def kept(config: Mapping[str, Any], *, where: str) -> Value | None:
     """Return what is recorded of a config with the run that it starts; None where there is nothing to record.
 
     Raises:
-        InvalidConfig: a part is of a wrong type.
         NotSerializable: metadata cannot be kept.
     """
-    checked(config)
     scalars = {
         name: given
         for name, given in (config.get("configurable") or {}).items()

@@ -156,7 +156,7 @@ class Declared(Generic[I, R]):
         self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
     ) -> tuple[Mapping[str, Any], Any]:
         if self._defaults:
-            config = _config.merged(self._defaults, _config.checked(config or {}))
+            config = _config.merged(self._defaults, config or {})
         return with_thread(config, thread_id)
 
     def _place(
@@ -164,7 +164,7 @@ class Declared(Generic[I, R]):
     ) -> Place:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self._origin, self._options.checkpointer)
-        merged, thread = self._with_thread(config, thread_id)
+        merged, thread = self._with_thread(_config.checked(config or {}), thread_id)
         if checkpointer is None:
             thread = None
         elif thread is None:

@@ -71,7 +71,7 @@ class Converter:
         if origin is typing.Annotated:
             return self.convert(args[0], value, path)
         if origin is typing.Literal:
-            return _chosen({option: plain(option) for option in args}, annotation, value, path)
+            return _chosen([(option, plain(option)) for option in args], annotation, value, path)
         make = self._union if is_union(annotation) else self._container(origin)
         if make is not None:
             return make(annotation, args, value, path)
@@ -151,7 +151,7 @@ class Converter:
     def _class(self, kind: str, annotation: Any, value: Any, path: str) -> Any:
         cls = origin_of(annotation)
         if kind == "enum":
-            return _chosen(enum_forms(cls), annotation, value, path)
+            return _chosen([*enum_forms(cls).items()], annotation, value, path)
         if kind != "typeddict" and not self._plain_only and isinstance(value, cls):
             return value
         make = {"model": self._model, "struct": _struct, "namedtuple": self._namedtuple}.get(
@@ -203,12 +203,12 @@ def _struct(annotation: Any, value: Any, _path: str) -> Any:
     return msgspec.convert(value, annotation)
 
 
-def _chosen(options: Mapping[Any, Any], annotation: Any, value: Any, path: str) -> Any:
+def _chosen(options: list[tuple[Any, Any]], annotation: Any, value: Any, path: str) -> Any:
     """Return the option that the value is, or whose JSON form it is; ``1``, ``1.0`` and ``True`` are told apart."""
-    for option, form in options.items():
+    for option, form in options:
         if value is option or (type(form) is type(value) and form == value):
             return option
-    expected = ", ".join(repr(form) for form in options.values())
+    expected = ", ".join(repr(form) for _, form in options)
     raise Unfit(path, f"one of {expected}" if options else _wanted(annotation), shown(value))
 
 

@@ -19,5 +19,8 @@ class Undescribable(Exception):
 
 def shown(value: object) -> str:
     """Show a value in a message, cut off where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"{type(value).__name__} nested too deeply to show"
     return text if len(text) <= 80 else f"{text[:77]}…"  # noqa: PLR2004 - a line of a message
