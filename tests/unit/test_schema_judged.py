@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
-from test_schema import CASES
 
 from milepost.schema import json_schema, plain
+from schema_cases import CASES
 from typed_values import typed_values
 
 
