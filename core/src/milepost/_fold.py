@@ -208,6 +208,8 @@ def _resumed(state: ThreadState, record: Resumed, _position: int, _session: str)
         return "nothing is asked"
     if not {*record.answers, *record.expired} <= set(run.pending):
         return "it answers what is not asked"
+    if any(run.questions[id_].expires is None for id_ in record.expired):
+        return "it ends what does not expire"
     run.answers |= record.answers
     for id_ in record.expired:
         default = run.questions[id_].default
