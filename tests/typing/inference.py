@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, assert_type
+from typing import Any, Literal, TypedDict, assert_type
 
 from milepost import (
     BaseStore,
@@ -17,6 +18,7 @@ from milepost import (
     MemorySaver,
     RetryPolicy,
     RunnableConfig,
+    Runtime,
     StateSnapshot,
     StreamWriter,
     TaskFuture,
@@ -28,9 +30,12 @@ from milepost import (
     get_config,
     get_deadline,
     get_idempotency_key,
+    get_runtime,
     get_store,
     get_stream_writer,
+    get_version,
     heartbeat,
+    interrupt,
     open_checkpointer,
     open_store,
     task,
@@ -101,6 +106,50 @@ def configured(
         assert_type(future, TaskFuture[int])
     writer(f"{previous} {config} {store}")
     return entrypoint.final(value=text, save=1)
+
+
+@dataclass
+class Review:
+    approved: bool
+
+
+class Typed(TypedDict):
+    approved: bool
+
+
+def questions() -> None:
+    assert_type(interrupt("ok?"), Any)
+    assert_type(interrupt("ok?", response_schema=Review), Review)
+    assert_type(interrupt("ok?", response_schema=Typed), Typed)
+    assert_type(interrupt("ok?", response_schema=bool, key="ok", expires_in=60, default=False), bool)
+    assert_type(interrupt("ok?", response_schema=list[int], expires_in=timedelta(days=1)), list[int])
+    assert_type(interrupt("ok?", response_schema=Literal["yes", "no"]), Any)  # no class: say it with a cast
+    assert_type(interrupt("ok?", response_schema={"type": "string"}), Any)
+    assert_type(Interrupt("ok?", "int_1").response_schema, dict[str, Any] | None)
+
+
+@entrypoint(context_schema=Review, name="reviews", version=2)
+def in_context(text: str, runtime: Runtime[Review]) -> str:
+    assert_type(runtime.context, Review)
+    assert_type(get_runtime(Review).context, Review)
+    assert_type(get_runtime().context, Any)
+    assert_type(runtime.store, Store | None)
+    assert_type(runtime.stream_writer, StreamWriter)
+    assert_type(runtime.execution_info.node_attempt, int)
+    assert_type(runtime.execution_info.deadline, datetime | None)
+    assert_type(get_version(), int | str | None)
+    assert_type(get_version(1), int)
+    assert_type(get_version("v1"), str)
+    return text
+
+
+def in_context_calls() -> None:
+    assert_type(in_context, Workflow[Any, str])
+    assert_type(in_context.with_config({"tags": ["a"]}), Workflow[Any, str])
+    assert_type(in_context.invoke("text", thread_id="t", context=Review(approved=True)), Any)
+    assert_type(in_context.get_input_jsonschema(), dict[str, Any])
+    assert_type(in_context.get_context_jsonschema(), dict[str, Any] | None)
+    assert_type(in_context.version, int | str | None)
 
 
 def calls(workflow: Workflow[Any, int], config: RunnableConfig) -> None:

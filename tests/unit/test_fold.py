@@ -39,6 +39,7 @@ from milepost.question import Command
 
 NULL = Value(text="null")
 RUN = "run-1"
+GONE = Origin(run=RUN, base=None)
 
 
 def owner(session="a"):
@@ -117,6 +118,14 @@ def retried(*voids, session="a"):
 
 def finished(run=RUN):
     return Finished(run=run, at="now", result=NULL)
+
+
+def asked(**more):
+    return Interrupted(at="now", questions=(Question(id="q", call="0", value=NULL, digest="d", **more),))
+
+
+def ended(*ids, session="a", **answers):
+    return Resumed(at="now", owner=owner(session), answers=answers, expired=ids)
 
 
 def abandoned(run=RUN):
@@ -570,7 +579,7 @@ def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
         Start(workflow="wf", input=NULL),
         Continue(workflow="wf"),
         Resume(workflow="wf", command=Command(resume=answer)),
-        Replay(workflow="wf", input=NULL, origin=Origin(run=RUN, base=None)),
+        Replay(start=Start(workflow="wf", input=NULL, origin=GONE), origin=GONE),
     ]
     for request in requests:
         state = folded(*journal)
@@ -647,3 +656,61 @@ def test_a_position_is_contested_where_a_session_followed_one_that_had_not_finis
 
 def test_the_first_position_of_a_pruned_journal_is_contested_since_nobody_knows_what_was_before():
     assert contested(batches_by("a", "b", "b")[1:]) == {1}
+
+
+TIME = "2026-01-01T00:00:00+00:00"
+
+
+def test_a_question_that_expires_is_answered_by_its_default_where_it_has_one():
+    with_default = folded(started(), asked(expires=TIME, default=Value(text="3")), ended("q"))
+    assert (with_default.run.answers, with_default.run.expired) == ({"q": Value(text="3")}, set())
+    without = folded(started(), asked(expires=TIME), ended("q"))
+    assert (without.run.answers, without.run.expired) == ({}, {"q"})
+    assert (with_default.status, without.status) == (Status.RUNNING, Status.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("question", "record", "reason"),
+    [
+        (asked(), ended("q"), "it ends what does not expire"),
+        (asked(expires=TIME), ended("p"), "it answers what is not asked"),
+        (asked(expires=TIME), ended("q", p=NULL), "it answers what is not asked"),
+    ],
+)
+def test_only_what_is_asked_and_expires_is_ended(question, record, reason):
+    state = folded(started(), question, record)
+    assert reasons(state) == [f"resumed: {reason}"]
+    assert state.status is Status.INTERRUPTED
+
+
+def test_an_answer_that_the_body_refused_is_void():
+    state = folded(started(), asked(), resumed(q=NULL), asked(refused="no"))
+    assert (state.run.answers, state.run.pending) == ({}, ("q",))
+    kept = folded(started(), asked(), resumed(q=NULL), asked())
+    assert kept.run.answers == {"q": NULL}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        asked(schema=Value(raw={"type": "null"}), key="k", expires=TIME, default=NULL, refused="no"),
+        asked(),
+        ended("q"),
+        ended(q=NULL),
+        Started(
+            run=RUN,
+            workflow="wf",
+            at="now",
+            owner=owner(),
+            input=NULL,
+            context=Value(raw={"a": 1}),
+            config=Value(raw={"tags": ["a"]}),
+            version="v1",
+        ),
+        started(),
+    ],
+)
+def test_what_a_record_says_is_read_back_and_what_it_does_not_say_is_not_written(record):
+    batch = Batch(id="a-0", records=(record,))
+    assert Batch.decode(batch.encode(), thread="t", position=0) == batch
+    assert batch.encode().count(b'"expired"') == bool(getattr(record, "expired", ()))

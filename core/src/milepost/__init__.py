@@ -21,6 +21,7 @@ from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
 from milepost.retry import RetryPolicy, default_retry_on
 from milepost.review import Decision
+from milepost.runtime import ExecutionInfo, Runtime, get_runtime, get_version
 from milepost.state import StateSnapshot, StateUpdate
 from milepost.store import BaseStore
 from milepost.timeout import TimeoutPolicy
@@ -36,6 +37,7 @@ __all__ = [
     "Command",
     "Decision",
     "Engine",
+    "ExecutionInfo",
     "InMemorySaver",
     "InMemoryStore",
     "Interrupt",
@@ -45,6 +47,7 @@ __all__ = [
     "Retention",
     "RetryPolicy",
     "RunnableConfig",
+    "Runtime",
     "StateSnapshot",
     "StateUpdate",
     "StreamWriter",
@@ -62,8 +65,10 @@ __all__ = [
     "get_config",
     "get_deadline",
     "get_idempotency_key",
+    "get_runtime",
     "get_store",
     "get_stream_writer",
+    "get_version",
     "heartbeat",
     "interrupt",
     "list_threads",

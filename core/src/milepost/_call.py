@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from milepost import _context, serde
+from milepost import _context, _step, serde
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
 from milepost.checkpoint import Failure, Outcome, Question, Value
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from milepost._guard import Guard
     from milepost._journal import Journal, Tried
     from milepost._pool import Pool
-    from milepost._step import Scope, Step
+    from milepost._step import Step
     from milepost._telling import Telling
     from milepost._watch import Watch
     from milepost.checkpoint import Parent
-    from milepost.store import Store
 
 
 class Execution(Protocol):
@@ -40,7 +39,22 @@ class Execution(Protocol):
     telling: Telling
     answers: dict[str, Value]
     asked_at: dict[str, Question]
+    asked_by_key: dict[str, Question]
+    expired: set[str]
+    workflow: str
+    version: int | str | None
+    code_version: int | str | None
     root: Any
+
+    @property
+    def started_at(self) -> str | None:
+        """When the run began, ISO 8601; None where nothing is recorded."""
+
+    def use_key(self, key: str, call: str) -> str:
+        """Return the call that asks under a key: this one, unless another came first."""
+
+    def refuse(self, error: Exception) -> None:
+        """Keep the error to raise after the pause: the body did not take an answer."""
 
     def check(self) -> None:
         """Raise the signal that stops the whole execution, if there is one."""
@@ -92,32 +106,17 @@ class Execution(Protocol):
         """Read again what is on record within a call whose next attempt begins."""
 
 
-class Frame(Protocol):
+class Frame(_step.Frame, Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
 
-    @property
-    def attempt(self) -> int: ...
-    path: str
-    name: str
-    scope: Scope
-    guard: Guard | None
     began: str
+    name: str
+    guard: Guard | None
     ordinal: int
     observations: int
 
     @property
     def execution(self) -> Execution: ...
-    @property
-    def thread_id(self) -> str | None: ...
-    @property
-    def run_id(self) -> str | None: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def store(self) -> Store | None: ...
-    @property
-    def idempotency_key(self) -> str: ...
-    def write(self, value: Any) -> None: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
     def again(self) -> Frame: ...
     def leave(self) -> None: ...

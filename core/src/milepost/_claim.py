@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from milepost import _ids, _owner, review, serde
-from milepost._fold import CLOSED, RunState, ThreadState, voided
+from milepost import _ids, _owner
+from milepost._answers import Resume, answers, check_context
+from milepost._fold import CLOSED, RunState, ThreadState, expired, voided, wake
 from milepost._lease import Holding
 from milepost._saved import carried, finished_at
 from milepost._struct import Struct, replace
@@ -29,15 +30,11 @@ from milepost.checkpoint import (
     Value,
 )
 from milepost.errors import (
-    AlreadyAnswered,
-    AmbiguousAnswer,
     HeadMoved,
     MilepostError,
-    NothingToResume,
     PositionTaken,
     StorageError,
     ThreadBusy,
-    UnknownInterrupt,
     UnknownThread,
     WrongWorkflow,
 )
@@ -46,7 +43,6 @@ if TYPE_CHECKING:
     from milepost._clock import Clock
     from milepost._lease import Watch
     from milepost.checkpoint import Checkpointer, Owner
-    from milepost.question import Command
 
 _ATTEMPTS: Final = 32
 _FAR: Final = 64
@@ -63,37 +59,24 @@ class Origin(Struct):
 class Start(Struct):
     """Begin a run with an input, perhaps from another run than the newest.
 
-    ``parent`` is set when a call of another run asks for it.
+    ``parent`` is set when a call of another run asks for it. ``context``, ``config`` and ``version`` are what it is to
+    know whenever it goes on.
     """
 
     workflow: str
     input: Value
     parent: Parent | None = None
     origin: Origin | None = None
-
-
-class Resume:
-    """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later.
-
-    ``run`` is the run whose questions are meant, where the caller says so, and ``answered`` whether it was answered.
-    """
-
-    __slots__ = ("answered", "bound", "command", "run", "workflow")
-
-    def __init__(
-        self, *, workflow: str, command: Command, run: str | None = None, answered: bool = False
-    ) -> None:
-        self.workflow = workflow
-        self.command = command
-        self.run = run
-        self.answered = answered
-        self.bound: str | None = None
+    context: Value | None = None
+    config: Value | None = None
+    version: int | str | None = None
 
 
 class Continue(Struct):
     """Go on after an error or a crash; gives back what there is where nothing is left to do."""
 
     workflow: str
+    context: Value | None = None
 
 
 class Change(Protocol):
@@ -148,7 +131,8 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
     """Return the records that carry out a request, or the run that needs none.
 
     Raises:
-        UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as they say.
+        UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow,
+        InvalidAnswer, InterruptExpired, ContextChanged: as they say.
     """
     run = state.run
     if run is not None and run.started.workflow != request.workflow:
@@ -166,8 +150,11 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
         return request.decide(state, owner, now)
     if run is None:
         raise unknown_thread(state.thread)
+    check_context(state.thread, run, request.context)
     if isinstance(request, Resume):
-        return (Resumed(at=now, owner=owner, answers=_answers(state.thread, run, request)),)
+        late = expired(run, now)
+        given = answers(state.thread, run, request, late)
+        return (Resumed(at=now, owner=owner, answers=given, expired=late),)
     return go_on(run, owner, now)
 
 
@@ -196,6 +183,9 @@ def _started(state: ThreadState, request: Start, owner: Owner, now: str, source:
         after=None if run is None else run.id,
         step=1 + ((run.started.step or 0) if run is not None else 0),
         source=source,
+        context=request.context,
+        config=request.config,
+        version=request.version,
         **fields,
     )
 
@@ -216,50 +206,8 @@ def go_on(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Settled
         return (Retried(at=now, owner=owner, voids=voided(run, calls)),)
     if run.status is Status.RUNNING:
         return (Claimed(at=now, owner=owner),)
-    return Settled(run=run)
-
-
-def _answers(thread: str, run: RunState, request: Resume) -> dict[str, Value]:
-    if request.run is not None and request.run != run.id:
-        raise _superseded(thread, request)
-    answers = request.command.by_id
-    if answers is None:
-        answers = {_addressee(thread, run, request): request.command.resume}
-    for id_, answer in answers.items():
-        _check_pending(thread, run, id_)
-        if _ids.is_review(run.questions[id_].call):
-            review.check(answer, thread, id_)
-    return {
-        id_: Value(text=serde.encode(answer, where=f"the answer to {id_}", identity=f"{id_}/answer"))
-        for id_, answer in answers.items()
-    }
-
-
-def _addressee(thread: str, run: RunState, request: Resume) -> str:
-    """Return the question that a plain answer is for."""
-    if request.bound is None:
-        if len(run.asks) > 1:
-            raise AmbiguousAnswer(
-                f"thread {thread!r} asks {len(run.asks)} questions: answer by id, Command(resume={{id: answer}}), "
-                f"with the ids {', '.join(run.asks)}",
-                thread_id=thread,
-            )
-        if not run.asks:
-            raise _nothing_to_resume(thread, run)
-        request.bound = run.asks[0]
-    return request.bound
-
-
-def _check_pending(thread: str, run: RunState, id_: str) -> None:
-    if id_ in run.asks:
-        return
-    if id_ in run.answers:
-        raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
-    if not run.asks:
-        raise _nothing_to_resume(thread, run)
-    raise UnknownInterrupt(
-        f"thread {thread!r} asks nothing under {id_}; pending: {', '.join(run.asks)}", thread_id=thread
-    )
+    late = expired(run, now) if run.status is Status.INTERRUPTED else ()
+    return (Resumed(at=now, owner=owner, expired=late),) if late else Settled(run=run)
 
 
 def unknown_thread(thread: str) -> UnknownThread:
@@ -267,28 +215,6 @@ def unknown_thread(thread: str) -> UnknownThread:
     return UnknownThread(
         f"nothing is on record for thread {thread!r}: start it with an input", thread_id=thread
     )
-
-
-def _superseded(thread: str, request: Resume) -> NothingToResume:
-    if request.answered:
-        return AlreadyAnswered(
-            f"run {request.run} of thread {thread!r} was answered before, and a later run followed it; to go back to "
-            f"it, replay it with invoke(None, checkpoint_id=…)",
-            thread_id=thread,
-        )
-    return NothingToResume(
-        f"run {request.run} of thread {thread!r} is not its newest: it asks nothing any more",
-        thread_id=thread,
-    )
-
-
-def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
-    remedy = {
-        Status.FAILED: "it failed: continue it with invoke(None)",
-        Status.CANCELLED: "the run was cancelled, its questions withdrawn: invoke(None) goes on and asks again",
-        Status.RUNNING: "it was cut off: continue it with invoke(None)",
-    }.get(run.status, f"it is {run.status}: start a new run with an input")
-    return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
 
 
 def last_finished(state: ThreadState) -> int | None:
@@ -467,6 +393,7 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 status=state.status or Status.ABANDONED,
                 run=0 if state.run is None else state.run.position,
                 pending=() if state.run is None else state.run.asks,
+                wake=None if state.run is None else wake(state.run.questions[id_] for id_ in state.run.asks),
                 owner=None,
                 lease=None,
             )

@@ -6,17 +6,18 @@ import functools
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from milepost import _inject
+from milepost import _config, _inject, schema
 from milepost._engine import current_engine
 from milepost._run import Final, Plan
 from milepost._struct import Struct, replace
 from milepost._task import step_of
 from milepost.checkpoint import check_thread_id
-from milepost.errors import InvalidDefinition, MissingThreadId
+from milepost.errors import InvalidContext, InvalidDefinition, MissingThreadId
 
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
+    from typing import Self
 
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
@@ -37,6 +38,9 @@ class Options(Struct):
     store: str | Store | None = None
     retention: Retention | None = None
     policies: Policies | None = None
+    context_schema: Any = None
+    name: str | None = None
+    version: int | str | None = None
 
 
 class Place(Struct):
@@ -47,6 +51,8 @@ class Place(Struct):
     thread: str | None
     checkpoint: str | None
     config: Mapping[str, Any]
+    said: Mapping[str, Any]  # of the config, without the workflow's defaults
+    context: Any = None
 
 
 class Declared(Generic[I, R]):
@@ -55,7 +61,12 @@ class Declared(Generic[I, R]):
     def __init__(self, function: Callable[..., R], options: Options) -> None:
         self.func = function
         self._options = options
-        self._step = step_of(function, name=None, kind="entrypoint", policies=options.policies)
+        self._defaults: Mapping[str, Any] = {}
+        self._origin: object = self  # what holds the drivers: copies with another config share them
+        self._step = step_of(
+            function, name=_checked_name(options.name), kind="entrypoint", policies=options.policies
+        )
+        _check_version(self._step.where, options.version)
         _check_parameters(self._step.where, self._step.signature, self._step.injected)
         self._step, self._save = _split_final(self._step)
         input_name = next(iter(self._step.signature.parameters))
@@ -69,8 +80,42 @@ class Declared(Generic[I, R]):
 
     @property
     def name(self) -> str:
-        """The workflow's name; the key of its result in ``updates``."""
+        """The workflow's name: the key of its result in ``updates``, and what its threads are bound to."""
         return self._step.name
+
+    @property
+    def version(self) -> int | str | None:
+        """The version of this code; None where none was given."""
+        return self._options.version
+
+    def with_config(self, config: RunnableConfig | Mapping[str, Any]) -> Self:
+        """Return a copy of the workflow whose calls have this config unless they say otherwise (LangGraph's name).
+
+        Tags are joined, metadata and ``configurable`` key by key; a call's own values win.
+
+        Raises:
+            InvalidConfig: a part is of a wrong type.
+        """
+        import copy
+
+        made = copy.copy(self)
+        made._defaults = _config.merged(self._defaults, _config.checked(config))  # noqa: SLF001 - a copy of ours
+        return made
+
+    # -- what it takes and returns -------------------------------------------------------------------------------
+
+    def get_input_jsonschema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input, from its annotation; ``{}`` beside the title takes anything."""
+        return schema.json_schema(self._accepts, title=next(iter(self._step.signature.parameters)))
+
+    def get_output_jsonschema(self) -> dict[str, Any]:
+        """Return the JSON Schema of what the workflow returns; of ``entrypoint.final[value, saved]`` the value."""
+        return schema.json_schema(self._step.returns, title=self.name)
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Return the JSON Schema of ``context_schema``; None where there is none."""
+        declared = self._options.context_schema
+        return None if declared is None else schema.json_schema(declared, title="context")
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
@@ -81,23 +126,57 @@ class Declared(Generic[I, R]):
             save=self._save,
             accepts=self._accepts,
             config=place.config,
-            store=place.engine.store_for(self, self._options.store),
+            store=place.engine.store_for(self._origin, self._options.store),
             pool=place.engine.pool,
             clock=place.engine.clock,
             engine=place.engine,
             patience=place.engine.pause_wait,
             replay_always=place.engine.replay_always,
+            said=place.said,
+            context=place.context,
+            context_type=self._context_type,
+            version=self._options.version,
         )
+
+    @property
+    def _context_type(self) -> Any:
+        return Any if self._options.context_schema is None else self._options.context_schema
+
+    def _fitting(self, context: Any) -> Any:
+        """Return a context as ``context_schema`` has it.
+
+        Raises:
+            InvalidContext: it does not fit.
+        """
+        if context is None:
+            return None
+        try:
+            return schema.convert(self._context_type, context)
+        except schema.Unfit as unfit:
+            raise InvalidContext(
+                f"the context of workflow {self.name!r} is not what its context_schema says: {unfit}",
+                path=unfit.path,
+                expected=unfit.expected,
+            ) from unfit
+
+    def _with_thread(
+        self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None
+    ) -> tuple[Mapping[str, Any], Any]:
+        if self._defaults:
+            config = _config.merged(self._defaults, config or {})
+        return with_thread(config, thread_id)
 
     def _place(
         self,
         config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
         checkpoint_id: str | None = None,
+        *,
+        context: Any = None,
     ) -> Place:
         engine = current_engine()
-        checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
-        merged, thread = with_thread(config, thread_id)
+        checkpointer = engine.checkpointer_for(self._origin, self._options.checkpointer)
+        merged, thread = self._with_thread(_config.checked(config or {}), thread_id)
         merged, checkpoint = _without_checkpoint(merged)
         if checkpointer is None:
             thread = None
@@ -108,12 +187,15 @@ class Declared(Generic[I, R]):
             )
         else:
             thread = check_thread_id(thread)
+        fitting = self._fitting(context)
         return Place(
             engine=engine,
             checkpointer=checkpointer,
             thread=thread,
             checkpoint=checkpoint if checkpoint_id is None else checkpoint_id,
             config=merged,
+            said=_without_checkpoint(with_thread(config, thread_id)[0])[0],
+            context=fitting,
         )
 
 
@@ -140,6 +222,17 @@ def _without_checkpoint(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], A
 
 
 # -- decorating ------------------------------------------------------------------------------------------------------
+
+
+def _checked_name(name: Any) -> str | None:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidDefinition(f"@entrypoint(name=…) is a text, not {name!r}")
+    return name
+
+
+def _check_version(where: str, version: Any) -> None:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int | str)):
+        raise InvalidDefinition(f"{where}: version= is an int or a str, not {version!r}")
 
 
 def _check_parameters(where: str, signature: inspect.Signature, injected: Mapping[str, Any]) -> None:

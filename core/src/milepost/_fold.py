@@ -52,6 +52,7 @@ class RunState:
         "asked",
         "attempts",
         "begun",
+        "expired",
         "failed",
         "finished",
         "loose",
@@ -80,6 +81,7 @@ class RunState:
         self.questions: dict[str, Question] = {}
         self.pending: tuple[str, ...] = ()
         self.answers: dict[str, Value] = {}
+        self.expired: set[str] = set()  # questions without a default whose time is over
         self.loose: set[str] = (
             set()
         )  # calls made on the branch of a failure that is tried again: they may differ now
@@ -115,6 +117,24 @@ class RunState:
     def asks(self) -> tuple[str, ...]:
         """The questions that can be answered: those pending, until the run is closed."""
         return self.pending if self.status is Status.INTERRUPTED else ()
+
+
+def expired(run: RunState, now: str) -> tuple[str, ...]:
+    """Return the pending questions whose time is over at ``now``, ISO 8601 in UTC."""
+    from datetime import datetime
+
+    times = {id_: at for id_ in run.pending if (at := run.questions[id_].expires) is not None}
+    return tuple(
+        id_ for id_, at in times.items() if datetime.fromisoformat(at) <= datetime.fromisoformat(now)
+    )
+
+
+def wake(questions: Iterable[Question]) -> float | None:
+    """Return when the first of these questions expires, in seconds since the epoch; None where none does."""
+    from datetime import datetime
+
+    times = (question.expires for question in questions)
+    return min((datetime.fromisoformat(at).timestamp() for at in times if at is not None), default=None)
 
 
 class ThreadState:
@@ -285,6 +305,9 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
         _give_way(run, question.call)
         run.questions[question.id] = question
         run.asked.setdefault(question.id, record.at)
+        if question.refused is not None:
+            run.answers.pop(question.id, None)
+            run.answered.pop(question.id, None)
         _suspend(run, question.call)
     run.written |= record.written
     run.unfinished = dict(record.unfinished)
@@ -301,10 +324,18 @@ def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) 
     run = state.run
     if run is None or run.status is not Status.INTERRUPTED:
         return "nothing is asked"
-    if not set(record.answers) <= set(run.pending):
+    if not {*record.answers, *record.expired} <= set(run.pending):
         return "it answers what is not asked"
+    if any(run.questions[id_].expires is None for id_ in record.expired):
+        return "it ends what does not expire"
     run.answers |= record.answers
     run.answered |= dict.fromkeys(record.answers, record.at)
+    for id_ in record.expired:
+        default = run.questions[id_].default
+        if default is None:
+            run.expired.add(id_)
+        else:
+            run.answers[id_] = default
     run.pending = ()
     run.work(record, position)
     state.owner = record.owner

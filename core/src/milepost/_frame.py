@@ -5,16 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _ids, serde
+from milepost import _ids, schema, serde
 from milepost._call import Call, Ended, identity, raised
 from milepost._guarded import GuardedCall
 from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
-from milepost.checkpoint import Observed, Outcome, Question, Value
-from milepost.errors import DivergenceError, NoCheckpointer
+from milepost._struct import replace
+from milepost.checkpoint import Observed, Outcome, Question
+from milepost.errors import DivergenceError, InterruptExpired, InvalidAnswer, InvalidQuestion, NoCheckpointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from milepost._asking import Asking
     from milepost._call import Execution
     from milepost._future import TaskFuture
     from milepost._guard import Guard
@@ -96,9 +98,10 @@ class Frame:
 
     @property
     def first_attempt_at(self) -> str:
-        """When the first attempt began, ISO 8601 in UTC."""
-        own = self.guard is not None and self.guard.path == self.path
-        return self.guard.first_at if self.guard is not None and own else self.began
+        """When the first attempt began, ISO 8601 in UTC; for the body, when the run began."""
+        if self.guard is not None and self.guard.path == self.path:
+            return self.guard.first_at
+        return (self.execution.started_at if self.path == _ids.ROOT else None) or self.began
 
     @property
     def deadline(self) -> float | None:
@@ -196,35 +199,84 @@ class Frame:
             call.take_up(tried)
         return call
 
-    def ask(self, value: Any) -> Any:
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def ask(self, asking: Asking) -> Any:
         """Return the answer to a question, or suspend until there is one."""
         self.enter()
-        journal = self.execution.journal
-        if journal is None or self.execution.run_id is None:
+        execution = self.execution
+        if execution.journal is None or execution.run_id is None:
             raise NoCheckpointer(
                 f"interrupt() in {self.name!r} needs a checkpointer to keep the question: pass checkpointer= to "
                 f'@entrypoint (for example "sqlite:///app.db") or to the engine, or set MILEPOST_CHECKPOINTER'
             )
         ordinal, self.ordinal = self.ordinal, self.ordinal + 1
         path = _ids.child(self.path, ordinal)
-        digest, shows = serde.digest((value,), {})
-        recorded = journal.recall(self.path, ordinal)
-        known = self.execution.asked_at.pop(path, None)
+        digest, shows = serde.digest((asking.value,), {})
+        known = self._known(asking, path, digest, shows)
+        if known is not None:
+            id_ = known.id
+        elif asking.key is not None:
+            id_ = _ids.keyed_interrupt_id(execution.run_id, asking.key)
+        else:
+            id_ = _ids.interrupt_id(execution.run_id, path, digest)
+        if id_ in execution.expired:
+            raise InterruptExpired(
+                f"nobody answered {id_}, asked in {self.name!r}, in time",
+                thread_id=self.thread_id or "",
+                id=id_,
+            )
+        answer = execution.answers.get(id_)
+        refused: str | None = None
+        if answer is not None:
+            try:
+                return asking.answer(answer, id_)
+            except schema.Unfit as unfit:
+                refused = self._refuse(id_, unfit)
+        question = asking.question(id=id_, call=path, digest=digest, where=f"interrupt() in {self.name!r}")
+        expires = asking.expires(execution.clock.now())
+        if known is not None and known.expires is not None and expires is not None:
+            expires = known.expires
+        return self._suspend(replace(question, expires=expires, refused=refused))
+
+    def _known(self, asking: Asking, path: str, digest: str, shows: str) -> Question | None:
+        """Return the same question as it is on record; find another call or question in its place."""
+        execution, journal = self.execution, self.execution.journal
+        assert journal is not None  # noqa: S101 - `ask` has checked
+        recorded = journal.recall(self.path, _ids.split(path)[1])
+        known = execution.asked_at.pop(path, None)
         if journal.is_loose(path):
             journal.give_way(path)
         elif recorded is not None:
             self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show("interrupt", shows))
         elif known is not None and known.digest != digest:
             self.diverge(path, _show_question(known), _show("interrupt", shows))
-        same = known if known is not None and known.digest == digest else None
-        id_ = _ids.interrupt_id(self.execution.run_id, path, digest) if same is None else same.id
-        answer = self.execution.answers.get(id_)
-        if answer is not None:
-            return serde.decode(answer.raw, where=f"the answer to {id_}", identity=f"{id_}/answer")
-        return self._suspend(Question(id=id_, call=path, value=self._encoded(value, id_), digest=digest))
+        if known is not None and known.digest != digest:
+            known = None  # on a branch that may differ
+        return known if asking.key is None else self._keyed(asking.key, path) or known
 
-    def _encoded(self, value: Any, id_: str) -> Value:
-        return Value(text=serde.encode(value, where=f"interrupt() in {self.name!r}", identity=id_))
+    def _keyed(self, key: str, path: str) -> Question | None:
+        """Return what is on record under a key, which no other call of the run may use."""
+        first = self.execution.use_key(key, path)
+        if first != path:
+            raise InvalidQuestion(
+                f"interrupt(key={key!r}) in {self.name!r}: call {first} of this run has asked under this key; in a "
+                f"loop, make what differs a part of it: key=f'{key}-{{number}}'"
+            )
+        return self.execution.asked_by_key.pop(key, None)
+
+    def _refuse(self, id_: str, unfit: schema.Unfit) -> str:
+        """Keep what the body says of an answer, for whoever gave it."""
+        error = InvalidAnswer(
+            f"the answer to {id_} of thread {self.thread_id!r} does not do: {unfit}. The question is pending again",
+            thread_id=self.thread_id or "",
+            id=id_,
+            path=unfit.path,
+            expected=unfit.expected,
+        )
+        error.__cause__ = unfit.__cause__
+        self.execution.refuse(error)
+        return str(unfit)
 
     def _suspend(self, question: Question) -> NoReturn:
         self._check_forgotten(question.call)
@@ -293,12 +345,17 @@ class Frame:
             text = f"{place}: call {call} is on record as {recorded} and was not made this time"
         else:
             text = f"{place}: call {call} is on record as {recorded} and was now made as {made}"
+        began_under, version = self.execution.version, self.execution.code_version
+        if began_under != version:
+            text += f". The run began under version {began_under!r}, and this code is version {version!r}"
         error = DivergenceError(
             f"{text}. Put what differs between runs (time, randomness, I/O) into a task, or run the code that began "
             f"this run; then continue with invoke(None)",
             call=call,
             recorded=recorded,
             made=made,
+            began_under=began_under,
+            version=version,
         )
         raise self.latch(self.execution.abort(error))
 
@@ -310,9 +367,12 @@ class Frame:
         found = {outcome.call: _show(outcome.name, outcome.shows) for outcome in journal.forgotten(self.path)}
         for call, tried in journal.forgotten_attempts(self.path).items():
             found[call] = _show(tried.name, tried.shows)
-        for call, question in list(self.execution.asked_at.items()):
-            if _ids.split(call)[0] == self.path and not journal.is_loose(call):
-                found[call] = _show_question(question)
+        asked = list(self.execution.asked_at.values())
+        if before is None:  # where a question with a key is asked is free; that it is asked is not
+            asked += self.execution.asked_by_key.values()
+        for question in asked:
+            if _ids.split(question.call)[0] == self.path and not journal.is_loose(question.call):
+                found[question.call] = _show_question(question)
         if found:
             first = min(found, key=lambda call: _ids.split(call)[1])
             self.diverge(first, found[first], None if before is None else f"interrupt (call {before})")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 _INTERRUPT_ID = re.compile(r"int_[0-9a-f]{32}\Z")
 
@@ -47,9 +51,20 @@ def is_within(path: str, parent: str, ordinal: int) -> bool:
     return int(own) >= ordinal
 
 
+def is_within_any(path: str, calls: Container[str]) -> bool:
+    """Tell whether a call was made within one of these calls."""
+    parts = path.split(".")
+    return any(".".join(parts[:length]) in calls for length in range(1, len(parts)))
+
+
 def interrupt_id(run: str, call: str, digest: str) -> str:
     """Return the id of the question with this digest asked at this call; :func:`is_interrupt_id` knows the form."""
     return "int_" + _hash(f"{run}/{call}/{digest}", 16)
+
+
+def keyed_interrupt_id(run: str, key: str) -> str:
+    """Return the id of the question that the run asks under this key."""
+    return "int_" + _hash(f"{run}/key/{key}", 16)
 
 
 def is_interrupt_id(value: object) -> bool:

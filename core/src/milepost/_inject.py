@@ -1,4 +1,4 @@
-"""Which parameters a workflow or a task wants filled in: ``config``, ``previous``, ``store``, ``writer``.  (layer 3)
+"""Which parameters are filled in: ``config``, ``previous``, ``runtime``, ``store``, ``writer``.  (layer 3)
 
 By name, as LangGraph does; but the annotation is resolved, not compared as text, so ``X | None``, aliases and
 ``from __future__ import annotations`` work. A parameter annotated as something else of the user's is left alone.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
-NAMES: Final = ("config", "previous", "store", "writer")
+NAMES: Final = ("config", "previous", "runtime", "store", "writer")
 
 
 class RunnableConfig(TypedDict, total=False):

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from milepost import _context
+from milepost._asking import asking
 from milepost.errors import NoStore
+from milepost.question import MISSING
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from milepost._inject import RunnableConfig, StreamWriter
     from milepost.store import Store
 
 
-def interrupt(value: Any) -> Any:
+T = TypeVar("T")
+
+
+@overload
+def interrupt(
+    value: Any,
+    *,
+    response_schema: type[T],
+    key: str | None = None,
+    expires_in: float | timedelta | None = None,
+    default: Any = MISSING,
+) -> T: ...
+@overload
+def interrupt(
+    value: Any,
+    *,
+    response_schema: Any = None,
+    key: str | None = None,
+    expires_in: float | timedelta | None = None,
+    default: Any = MISSING,
+) -> Any: ...
+def interrupt(
+    value: Any,
+    *,
+    response_schema: Any = None,
+    key: str | None = None,
+    expires_in: float | timedelta | None = None,
+    default: Any = MISSING,
+) -> Any:
     """Ask a human, and return the answer; until there is one, the run pauses here (LangGraph's ``interrupt``).
 
     The first time this suspends the run: ``invoke`` returns ``{"__interrupt__": [Interrupt(value, id)]}`` and the
@@ -21,13 +53,24 @@ def interrupt(value: Any) -> Any:
 
     Args:
         value: what is asked; anything the codec can keep.
+        response_schema: what an answer must be: a dataclass, TypedDict, named tuple, enum, pydantic model, msgspec
+            Struct, a plain or generic type, or a JSON Schema as a dict. An answer that is not is refused before the
+            run resumes, with ``InvalidAnswer``; this call returns a value of the type.
+        key: makes the question's id from this text, which no other question of the run uses, instead of from its place
+            and its value, so that both may change in the code while it is pending.
+        expires_in: seconds, or a timedelta, after which the question counts as expired: ``invoke(None)`` goes on then.
+        default: the answer of an expired question; without it this call raises ``InterruptExpired``.
 
     Raises:
         NoCheckpointer: nothing could keep the question.
         OutsideWorkflow: no workflow runs here.
         NotSerializable: ``value`` cannot be kept.
+        InvalidQuestion: the schema cannot be checked, the key is in use, or the default is no answer.
+        InterruptExpired: nobody answered in time and there is no default.
     """
-    return _context.required("interrupt()").ask(value)
+    return _context.required("interrupt()").ask(
+        asking(value, response_schema=response_schema, key=key, expires_in=expires_in, default=default)
+    )
 
 
 def heartbeat() -> None:

@@ -93,15 +93,16 @@ class Holding:
         status: Status,
         *,
         pending: tuple[str, ...] = (),
+        wake: float | None = None,
     ) -> None:
-        """Append the batch that ends or pauses the run, and lay the head down.
+        """Append the batch that ends or pauses the run, and lay the head down; ``wake`` is when to look at it again.
 
         Raises:
             PositionTaken: the thread was taken over.
         """
         with self._lock:
             self._look_if_unsure()
-            swap = self._next(status=status, owner=None, lease=None, pending=pending)
+            swap = self._next(status=status, owner=None, lease=None, pending=pending, wake=wake)
             self.checkpointer.rest(self.thread, position, batch, swap)
             self._over = True
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from milepost import _claim, _context, _ids, events, serde, state
+from milepost import _claim, _config, _context, _fold, _ids, events, serde, state
 from milepost._body import BodyPolicies
 from milepost._call import Ended, failure
 from milepost._frame import Frame
@@ -16,7 +17,17 @@ from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
 from milepost._struct import Struct
 from milepost._telling import Telling
-from milepost.checkpoint import Cancelled, Failed, Finished, Interrupted, Parent, Question, Status, Value
+from milepost.checkpoint import (
+    Cancelled,
+    Failed,
+    Finished,
+    Interrupted,
+    Parent,
+    Question,
+    Started,
+    Status,
+    Value,
+)
 from milepost.errors import (
     DivergenceError,
     NotSerializable,
@@ -41,7 +52,10 @@ if TYPE_CHECKING:
 
 # A run on another thread may answer a call with what it asks.
 serde.register(
-    "interrupt", Interrupt, encode=lambda asked: [asked.value, asked.id], decode=lambda kept: Interrupt(*kept)
+    "interrupt",
+    Interrupt,
+    encode=lambda asked: [asked.value, asked.id, *([asked.details] if asked.details else [])],
+    decode=lambda kept: Interrupt(*kept[:2], **(kept[2] if len(kept) > 2 else {})),  # noqa: PLR2004
 )
 
 
@@ -71,6 +85,10 @@ class Plan(Struct):
     engine: Any
     patience: float
     replay_always: bool = False
+    said: Mapping[str, Any] = MappingProxyType({})  # of the config, without the workflow's defaults
+    context: Any = None  # where nothing is recorded
+    context_type: Any = Any
+    version: int | str | None = None
 
 
 class Paused(Struct):
@@ -100,7 +118,15 @@ class Execution:
         self.run_id: str | None = None
         self.journal: Journal | None = None
         self.asked_at: dict[str, Question] = {}
+        self.asked_by_key: dict[str, Question] = {}
         self.answers: dict[str, Value] = {}
+        self.expired: set[str] = set()
+        self.workflow = plan.step.name
+        self.version = self.code_version = plan.version
+        self.started_at: str | None = None
+        self._context: Any = plan.context
+        self._used: dict[str, str] = {}  # the keys of questions, and who asks under them
+        self._refused: Exception | None = None
         self._taken = taken
         self._lock = threading.Lock()
         self._asked: dict[str, Question] = {}
@@ -124,16 +150,33 @@ class Execution:
             self.journal = Journal(
                 taken.holding.checkpointer, self.thread_id, taken.holding.owner.session, taken.state.tail
             )
+            self._begin(taken.run.started)
             self._load(taken.run)
             if watch.checkpoints:
                 self.journal.follow = taken.state.apply
+
+    def _begin(self, started: Started) -> None:
+        """Go by what the run began with, whatever this call was given."""
+        self.version, self.started_at = started.version, started.at
+        self.config = _config.restored(started, self.plan.config, self.plan.said)
+        self._context = None
+        if started.context is not None:
+            where = f"the context of {self.workflow!r}"
+            declared, place = self.plan.context_type, f"{self.thread_id}/context"
+            self._context = serde.decode(started.context.raw, declared, where=where, identity=place)
 
     def _load(self, run: RunState) -> None:
         assert self.journal is not None  # noqa: S101 - only a taken run is loaded
         self.journal.load(run)
         self._policies.load(run)
-        self.asked_at = {question.call: question for question in run.questions.values()}
-        self.answers = run.answers
+        asked = run.questions.values()
+        self.asked_at = {question.call: question for question in asked if question.key is None}
+        self.asked_by_key = {question.key: question for question in asked if question.key is not None}
+        # A call that has an outcome does not run again, so it cannot tell that it used a key.
+        self._used = {
+            key: q.call for key, q in self.asked_by_key.items() if _ids.is_within_any(q.call, run.outcomes)
+        }
+        self.answers, self.expired = run.answers, run.expired
         self._shown = {
             path: max(self._shown.get(path, 0), run.written.get(path, 0))
             for path in {*self._shown, *run.written}
@@ -226,6 +269,16 @@ class Execution:
             asked = [question for question in self._asked.values() if question.call.startswith(f"{path}.")]
         return as_interrupts(_in_order(asked))
 
+    def use_key(self, key: str, call: str) -> str:
+        """Return the call that asks under a key: this one, unless another came first."""
+        with self._lock:
+            return self._used.setdefault(key, call)
+
+    def refuse(self, error: Exception) -> None:
+        """Keep the error to raise after the pause: the body did not take an answer."""
+        with self._lock:
+            self._refused = self._refused or error
+
     def wrote(self, path: str) -> bool:
         """Count a custom event; those that were counted before a pause are not shown again."""
         with self._lock:
@@ -300,16 +353,15 @@ class Execution:
             self._heard = {
                 path: made for path, made in self._heard.items() if not path.startswith(f"{call}.")
             }
+            self._used = {key: path for key, path in self._used.items() if not path.startswith(f"{call}.")}
         if self._taken is None or self.journal is None:
             return
         run = self._read().run
         assert run is not None  # noqa: S101 - this run is on record
         self.journal.load_within(run, call)
-        self.asked_at |= {
-            question.call: question
-            for question in run.questions.values()
-            if question.call.startswith(f"{call}.")
-        }
+        asked = [question for question in run.questions.values() if question.call.startswith(f"{call}.")]
+        self.asked_at |= {question.call: question for question in asked if question.key is None}
+        self.asked_by_key |= {question.key: question for question in asked if question.key is not None}
 
     # -- the whole of it -------------------------------------------------------------------------------------------
 
@@ -382,7 +434,7 @@ class Execution:
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
-        scope = Scope(store=self.plan.store, previous=self._previous)
+        scope = Scope(store=self.plan.store, previous=self._previous, context=lambda: self._context)
         self.root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
         frame.began = self._now()
 
@@ -435,6 +487,7 @@ class Execution:
                 for path in {*self._shown, *self._written}
             }
             self._written, self._asked, self._delivered, self._heard, self._left = {}, {}, [], {}, {}
+            self._refused = None
             if isinstance(self._signal, Restart):
                 self._signal = None
         self._load(found.run)
@@ -504,7 +557,9 @@ class Execution:
             pending=tuple(running),
             unfinished=self._named(running, questions),
         )
-        self._rest(record, Status.INTERRUPTED, pending=tuple(question.id for question in questions))
+        self._rest(record, Status.INTERRUPTED)
+        if self._refused is not None:
+            raise self._refused
         return Paused(interrupts=as_interrupts(questions))
 
     def _finish(self, returned: Any) -> Returned:
@@ -545,17 +600,13 @@ class Execution:
         self._failed = True
         raise error
 
-    def _rest(
-        self,
-        record: Interrupted | Finished | Failed | Cancelled,
-        status: Status,
-        *,
-        pending: tuple[str, ...] = (),
-    ) -> None:
+    def _rest(self, record: Interrupted | Finished | Failed | Cancelled, status: Status) -> None:
+        questions = record.questions if isinstance(record, Interrupted) else ()
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
         with self.journal.alone():
             position, batch = self.journal.closing(record)
-            self._taken.holding.rest(position, batch, status, pending=pending)
+            pending = tuple(question.id for question in questions)
+            self._taken.holding.rest(position, batch, status, pending=pending, wake=_fold.wake(questions))
             self.journal.closed(batch)
 
     def _release(self) -> None:
@@ -603,10 +654,15 @@ def _lost(thread: str, position: int) -> OwnershipLost:
 
 def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
     """Return questions as callers see them."""
+    from datetime import datetime
+
     return tuple(
         Interrupt(
             value=serde.decode(question.value.raw, where=f"question {question.id}", identity=question.id),
             id=question.id,
+            response_schema=None if question.schema is None else question.schema.raw,
+            key=question.key,
+            expires_at=None if question.expires is None else datetime.fromisoformat(question.expires),
         )
         for question in questions
     )

@@ -5,12 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from milepost import _claim, _owner, _runs, _travel, serde, state
+from milepost import _claim, _config, _owner, _runs, _travel, serde, state
+from milepost._answers import Resume
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
 from milepost._saved import finished_at
 from milepost.checkpoint import Status, Value
-from milepost.errors import InvalidUpdate, MilepostError, NoCheckpointer, StorageError, WrongWorkflow
+from milepost.errors import (
+    InvalidUpdate,
+    MilepostError,
+    NoCheckpointer,
+    NotSerializable,
+    StorageError,
+    WrongWorkflow,
+)
 from milepost.question import Command
 
 if TYPE_CHECKING:
@@ -280,9 +288,7 @@ class States(Declared[I, R]):
             if read.run is None:
                 raise _claim.unknown_thread(place.thread)
             found = read.run
-        replay = self._replay(place, found, None)
-        start = _claim.Start(workflow=self.name, input=replay.input, origin=replay.origin)
-        return _travel.Plant(start=start, source="fork")
+        return _travel.Plant(start=self._replay(place, found, None).start, source="fork")
 
     def _change(self, place: Place, request: _claim.Request) -> RunState | None:
         """Take the thread, write what the request says, and lay the thread down again; return its newest run."""
@@ -327,19 +333,48 @@ class States(Declared[I, R]):
             assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
             base = _runs.left(place.checkpointer, place.thread, found)
             origin = _claim.Origin(run=found.id, base=base)
-        return _claim.Start(workflow=self.name, input=Value(text=text), parent=parent, origin=origin)
+        return _claim.Start(
+            workflow=self.name,
+            input=Value(text=text),
+            parent=parent,
+            origin=origin,
+            context=self._recorded_context(place),
+            config=_config.kept(place.config, where=f"workflow {self.name!r}"),
+            version=self._options.version,
+        )
+
+    def _recorded_context(self, place: Place) -> Value | None:
+        if place.context is None:
+            return None
+        where = f"the context of {self.name!r}"
+        identity = f"{place.thread}/context"
+        try:
+            text = serde.encode(place.context, self._context_type, where=where, identity=identity)
+        except NotSerializable as error:
+            error.add_note(
+                "a context is recorded with its run, so that a resume in another process has it; make what cannot be "
+                "kept (a client, a connection) in a module of yours, and put into the context what names it"
+            )
+            raise
+        return Value(text=text)
 
     def _replay(self, place: Place, found: RunState, parent: Parent | None) -> _travel.Replay:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         base = _runs.seen(place.checkpointer, place.thread, found)
         origin = _claim.Origin(run=found.id, base=base)
-        return _travel.Replay(
+        context = self._recorded_context(place)
+        config = _config.restored(found.started, place.config, place.said)
+        start = _claim.Start(
             workflow=self.name,
             input=found.started.input,
-            origin=origin,
             parent=parent,
-            has_input=found.started.source != "update",
+            origin=origin,
+            context=found.started.context if context is None else context,
+            config=_config.kept(config, where=f"workflow {self.name!r}"),
+            version=self._options.version,
         )
+        has_input = found.started.source != "update"
+        return _travel.Replay(start=start, origin=origin, context=context, has_input=has_input)
 
     def _request_at(self, place: Place, given: Any, parent: Parent | None) -> _claim.Request:
         """Return the request of a call that names a run."""
@@ -347,7 +382,8 @@ class States(Declared[I, R]):
         found = _runs.find(place.checkpointer, place.thread, place.checkpoint)
         if isinstance(given, Command):
             answered = bool(found.answers)
-            return _claim.Resume(workflow=self.name, command=given, run=found.id, answered=answered)
+            context = self._recorded_context(place)
+            return Resume(workflow=self.name, command=given, context=context, run=found.id, answered=answered)
         if given is not None:
             return self._start(place, given, parent, found)
         return self._replay(place, found, parent)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from milepost import _inject
+from milepost import _inject, runtime
 from milepost._struct import Struct
 from milepost.errors import NoStore
 
@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
-class Frame(Protocol):
+class Frame(runtime.Frame, Protocol):
     """What a step asks of the frame it runs in."""
 
     @property
     def scope(self) -> Scope: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def store(self) -> Store | None: ...
-    def write(self, value: Any) -> None: ...
+
+
+_GIVEN: Final[dict[str, Callable[[Frame], Any]]] = {
+    "config": lambda frame: frame.config,
+    "runtime": runtime.FrameRuntime,
+    "writer": lambda frame: frame.write,
+}
+"""What every frame has to give."""
 
 
 class Step(Struct):
@@ -67,10 +70,8 @@ class Step(Struct):
 
     def _fill(self, frame: Frame, parameter: inspect.Parameter, given: dict[str, Any]) -> None:
         name = parameter.name
-        if name == "config":
-            given[name] = frame.config
-        elif name == "writer":
-            given[name] = frame.write
+        if name in _GIVEN:
+            given[name] = _GIVEN[name](frame)
         elif name == "previous":
             previous = frame.scope.previous()
             if previous is not None or parameter.default is parameter.empty:
@@ -91,8 +92,9 @@ def _nothing() -> None:
 
 
 class Scope(Struct):
-    """What the frames of one workflow share: its place among nested ones, its store, how to get its ``previous``."""
+    """What the frames of one workflow share: its place among nested ones, its store, ``previous`` and context."""
 
     namespace: Namespace = ()
     store: Store | None = None
     previous: Callable[[], Any] = _nothing
+    context: Callable[[], Any] = _nothing

@@ -10,6 +10,7 @@ from milepost import _context, _inject
 from milepost._policies import OnUnknown, Policies, policies
 from milepost._step import Step
 from milepost.errors import InvalidDefinition, InvalidPolicy, OutsideWorkflow, describe
+from milepost.runtime import Runtime
 from milepost.store import Store
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 KINDS: dict[str, tuple[Any, ...]] = {
     "config": (dict, Mapping, _inject.RunnableConfig),
+    "runtime": (Runtime,),
     "store": (Store,),
     "writer": (_inject.StreamWriter, Callable),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from milepost._answers import check_context
 from milepost._claim import Origin, Settled, Start, abandoned, begin, go_on, unknown_thread
 from milepost._fold import CLOSED
 from milepost._struct import Struct
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from milepost._fold import RunState, ThreadState
-    from milepost.checkpoint import Owner, Parent, Record
+    from milepost.checkpoint import Owner, Record
 
 NOT_BEGUN = "recorded by update_state; invoke(None) begins it"
 _NULL = Value(text="null")
@@ -26,27 +27,33 @@ _NULL = Value(text="null")
 class Replay(Struct):
     """Go on with a run where it is the newest and open; otherwise run it anew, from its input, at the tail."""
 
-    workflow: str
-    input: Value
+    start: Start
     origin: Origin
-    parent: Parent | None = None
+    context: Value | None = None  # what the caller gives; a run that goes on keeps its own
     has_input: bool = True
+
+    @property
+    def workflow(self) -> str:
+        """The workflow of the run."""
+        return self.start.workflow
 
     def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
         """Return the records.
 
         Raises:
             NothingToResume: the run was written by ``update_state``, and others followed it.
+            ContextChanged: the run is to go on with another context.
         """
         run = state.run
         if run is not None:
-            asked_before = self.parent is not None and run.started.parent == self.parent
+            parent = self.start.parent
+            asked_before = parent is not None and run.started.parent == parent
             if asked_before or (run.id == self.origin.run and run.status not in CLOSED):
+                check_context(state.thread, run, self.context)
                 return go_on(run, owner, now)
             if not self.has_input:
                 return self._written(state.thread, run)
-        start = Start(workflow=self.workflow, input=self.input, parent=self.parent, origin=self.origin)
-        return begin(state, start, owner, now, source="fork")
+        return begin(state, self.start, owner, now, source="fork")
 
     def _written(self, thread: str, newest: RunState) -> Settled:
         if newest.id == self.origin.run:

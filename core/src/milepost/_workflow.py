@@ -8,8 +8,9 @@ import typing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from milepost import _claim, _context, _ids, _owner, _print, _stream
+from milepost._answers import Resume
 from milepost._chunk import Form
-from milepost._declared import I, Options, Place, R, S, with_thread
+from milepost._declared import I, Options, Place, R, S
 from milepost._engine import current_engine
 from milepost._policies import policies
 from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from milepost._retention import Retention
     from milepost._task import Retry, Timeout
     from milepost.checkpoint import Checkpointer, Parent
+    from milepost.events import Namespace
     from milepost.store import Store
 
 
@@ -47,6 +49,7 @@ class Workflow(Upkeep[I, R]):
         input: I | Command | None,  # noqa: A002 - LangGraph's name
         config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
+        context: Any = None,
         thread_id: str | None = None,
         checkpoint_id: str | None = None,
         stream_mode: str | Sequence[str] = "values",
@@ -63,6 +66,8 @@ class Workflow(Upkeep[I, R]):
                 answers what the run asks; ``None`` continues after an error or a crash, and gives the last result,
                 or the pending questions, where nothing is left to do.
             config: ``{"configurable": {"thread_id": …}, …}``; body and tasks can read it.
+            context: what the run is to know, as ``context_schema`` says; a dict becomes an instance of it. It is
+                recorded with the run, so that a resume has it and need not pass it.
             thread_id: the thread, in place of the config's.
             checkpoint_id: a run to go back to, in place of the config's: with a value, the new run's ``previous`` is
                 what that run left; with ``None``, its input runs again as a new run. The newest run, while it is
@@ -77,7 +82,10 @@ class Workflow(Upkeep[I, R]):
             MissingThreadId: there is a checkpointer and no thread id.
             ThreadBusy: a live run holds the thread.
             UnknownThread, NothingToResume, AlreadyAnswered, UnknownInterrupt, AmbiguousAnswer, WrongWorkflow: as
-            they say. NotSerializable: the input, or what the body returned, cannot be kept.
+            they say. NotSerializable: the input, the context, or what the body returned, cannot be kept.
+            InvalidAnswer, InterruptExpired: the answer does not fit its question, or comes too late.
+            InvalidContext, ContextChanged: the context does not fit, or is not the one that the run began with.
+            InvalidConfig: tags or metadata are of a wrong type.
             DivergenceError: the body did not repeat the calls on record.
             Exception: what the body raised; continue with ``invoke(None)``.
         """
@@ -87,22 +95,22 @@ class Workflow(Upkeep[I, R]):
         if frame is None:
             chunks: list[Any] = []
             collects = None if form is None else form.listener(chunks.append)
-            place = self._place(config, thread_id, checkpoint_id)
+            place = self._place(config, thread_id, checkpoint_id, context=context)
             ended = self._run(place, input, Watch(collects, printed.listener()))
             return _answer(ended) if form is None else chunks
         addressed = _at(config, checkpoint_id)
         if form is not None:
-            return list(self._stream_nested(frame, (input, addressed, thread_id), form, printed))
-        with frame.execution.watch.joined(
-            printed.listener(self._scope(frame).namespace), frame.execution.clock
-        ):
-            return self._invoke_nested(frame, input, addressed, thread_id)
+            asked = (input, addressed, thread_id, context)
+            return list(self._stream_nested(frame, asked, form, printed))
+        with frame.execution.watch.joined(printed.listener(self._namespace(frame)), frame.execution.clock):
+            return self._invoke_nested(frame, input, addressed, thread_id, context)
 
     def stream(  # noqa: PLR0913 - every one a keyword
         self,
         input: I | Command | None,  # noqa: A002
         config: RunnableConfig | Mapping[str, Any] | None = None,
         *,
+        context: Any = None,
         thread_id: str | None = None,
         checkpoint_id: str | None = None,
         stream_mode: str | Sequence[str] = "updates",
@@ -123,6 +131,7 @@ class Workflow(Upkeep[I, R]):
         Args:
             input: as for :meth:`invoke`.
             config: as for :meth:`invoke`.
+            context: as for :meth:`invoke`.
             thread_id: as for :meth:`invoke`.
             checkpoint_id: as for :meth:`invoke`.
             stream_mode: one mode, or a list of modes.
@@ -138,8 +147,9 @@ class Workflow(Upkeep[I, R]):
         form = Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
-            return self._stream_nested(frame, (input, _at(config, checkpoint_id), thread_id), form, printed)
-        place = self._place(config, thread_id, checkpoint_id)
+            asked = (input, _at(config, checkpoint_id), thread_id, context)
+            return self._stream_nested(frame, asked, form, printed)
+        place = self._place(config, thread_id, checkpoint_id, context=context)
         watch = Watch(printed.listener())
 
         def work(put: Callable[[Chunk], object]) -> None:
@@ -204,10 +214,11 @@ class Workflow(Upkeep[I, R]):
     def _request(self, place: Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         if place.checkpoint is not None:
             return self._request_at(place, given, parent)
+        context = self._recorded_context(place)
         if isinstance(given, Command):
-            return _claim.Resume(workflow=self.name, command=given)
+            return Resume(workflow=self.name, command=given, context=context)
         if given is None and parent is None:
-            return _claim.Continue(workflow=self.name)
+            return _claim.Continue(workflow=self.name, context=context)
         return self._start(place, given, parent)
 
     def _settled(self, place: Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
@@ -247,31 +258,50 @@ class Workflow(Upkeep[I, R]):
         given: I | Command | None,
         config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
+        context: Any,
     ) -> Any:
-        merged, thread = with_thread(config, thread_id)
+        merged, thread = self._with_thread(config, thread_id)
         if self._is_elsewhere(frame, thread):
-            return self._call_elsewhere(frame, given, merged)
+            return self._call_elsewhere(frame, given, merged, context)
         if isinstance(given, Command):
             raise InvalidCommand(
                 f"workflow {self.name!r} runs here as part of the run around it: answers go to that run's thread"
             )
-        return frame.call(self._nested, (given,), {}, scope=self._scope(frame), inline=True).result()
+        return self._call_here(frame, given, context)
+
+    def _call_here(self, frame: Frame, given: Any, context: Any) -> Any:
+        """Run the workflow as a call of the run around it; a context of its own is one of the call's arguments."""
+        fitting = self._fitting(context)
+        scope, step = self._scope(frame, fitting), self._nested
+        if fitting is None:
+            return frame.call(step, (given,), {}, scope=scope, inline=True).result()
+
+        def run_here(given: Any, *, context: Any, **injected: Any) -> Any:  # noqa: ARG001 - the scope has it
+            return self._nested.function(given, **injected)
+
+        apart = replace(step, function=run_here)
+        return frame.call(apart, (given,), {"context": fitting}, scope=scope, inline=True).result()
 
     def _is_elsewhere(self, frame: Frame, thread: Any) -> bool:
         """Tell whether a nested call names another thread, or the same id in another backend."""
         if thread is None:
             return False
-        checkpointer = current_engine().checkpointer_for(self, self._options.checkpointer)
+        checkpointer = current_engine().checkpointer_for(self._origin, self._options.checkpointer)
         journal = frame.execution.journal
         around = None if journal is None else journal.checkpointer
         if checkpointer is None:
             return False
         return check_thread_id(thread) != frame.thread_id or checkpointer is not around
 
-    def _call_elsewhere(self, frame: Frame, given: I | Command | None, config: Mapping[str, Any]) -> Any:
-        place = self._place(cast("RunnableConfig", config), None)
+    def _call_elsewhere(
+        self, frame: Frame, given: I | Command | None, config: Mapping[str, Any], context: Any
+    ) -> Any:
+        said = {} if context is None else {"context": self._fitting(context)}
+        if context is None and self._options.context_schema is not None and not isinstance(given, Command):
+            context = frame.scope.context()
+        place = self._place(cast("RunnableConfig", config), None, context=context)
 
-        def run_there(given: I | Command | None, _thread: str) -> Any:
+        def run_there(given: I | Command | None, _thread: str, **_said: Any) -> Any:
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
             try:
@@ -285,30 +315,35 @@ class Workflow(Upkeep[I, R]):
         step = replace(
             self._step, function=run_there, injected={}, policies=None
         )  # the run there has its own
-        return frame.call(step, (given, place.thread), {}, scope=self._scope(frame), inline=True).result()
+        return frame.call(step, (given, place.thread), said, scope=self._scope(frame), inline=True).result()
 
-    def _scope(self, frame: Frame) -> Scope:
+    def _namespace(self, frame: Frame) -> Namespace:
+        return (*frame.scope.namespace, f"{self.name}:{_ids.child(frame.path, frame.ordinal)}")
+
+    def _scope(self, frame: Frame, context: Any = None) -> Scope:
         store = (
-            current_engine().store_for(self, self._options.store)
+            current_engine().store_for(self._origin, self._options.store)
             if self._options.store is not None
             else frame.store
         )
-        return Scope(
-            namespace=(*frame.scope.namespace, f"{self.name}:{_ids.child(frame.path, frame.ordinal)}"),
-            store=store,
-        )
+        around = frame.scope.context
+
+        def known() -> Any:
+            return self._fitting(around()) if context is None else context
+
+        return Scope(namespace=self._namespace(frame), store=store, context=known)
 
     def _stream_nested(
         self,
         frame: Frame,
-        asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None],
+        asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None, Any],
         form: Form,
         printed: _print.Printed,
     ) -> Iterator[Any]:
         watch, clock = frame.execution.watch, frame.execution.clock
 
         def work(put: Callable[[Chunk], object]) -> None:
-            base = self._scope(frame).namespace
+            base = self._namespace(frame)
             with watch.joined(form.listener(put, base), clock), watch.joined(printed.listener(base), clock):
                 self._invoke_nested(frame, *asked)
 
@@ -337,12 +372,15 @@ def _answer(ended: Returned | Paused) -> Any:
 class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
     """Make a function a workflow: ``@entrypoint``, ``@entrypoint()`` or ``@entrypoint(checkpointer=…, store=…)``.
 
-    The function takes one positional argument, its input, and may ask for ``previous``, ``store``, ``writer`` and
-    ``config`` by name.
+    The function takes one positional argument, its input, and may ask for ``previous``, ``store``, ``writer``,
+    ``config`` and ``runtime`` by name.
 
     Args:
         checkpointer: a URL such as ``"sqlite:///app.db"``, or an opened driver; by default the current engine's.
         store: likewise for long-term memory.
+        context_schema: the type of ``context=``: a dataclass, TypedDict, pydantic model or msgspec Struct.
+        name: the workflow's name, to which its threads are bound; the function's own by default.
+        version: of this code, an int or a str. It is recorded with each run that begins; see ``get_version``.
         retention: which finished runs to keep on each thread; by default all.
         retry_policy: which failures of the body are tried again; what has finished does not run again. Tasks do not
             inherit it: each has its own, or none.
@@ -379,6 +417,9 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        context_schema: Any = None,
+        name: str | None = None,
+        version: int | str | None = None,
         retention: Retention | None = None,
         retry_policy: Retry = None,
         timeout: Timeout = None,
@@ -391,6 +432,9 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        context_schema: Any = None,
+        name: str | None = None,
+        version: int | str | None = None,
         retention: Retention | None = None,
         retry_policy: Retry = None,
         timeout: Timeout = None,
@@ -400,7 +444,15 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         if retry is not None:
             retry_policy = renamed(retry, retry_policy)
         found = policies("@entrypoint", "workflow", retry_policy=retry_policy, time_limit=timeout)
-        options = Options(checkpointer=checkpointer, store=store, retention=retention, policies=found)
+        options = Options(
+            checkpointer=checkpointer,
+            store=store,
+            context_schema=context_schema,
+            name=name,
+            version=version,
+            retention=retention,
+            policies=found,
+        )
         if function is None:
             return functools.partial(Workflow, options=options)
         return Workflow(function, options)

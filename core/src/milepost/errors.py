@@ -48,14 +48,49 @@ class DivergenceError(MilepostError):
     """The code made another call than the one on record at this place (guarantee G6).
 
     Put what differs between runs (time, randomness, I/O) into a task, or restore the code that began this run; then
-    continue with ``invoke(None)``. ``recorded`` and ``made`` show both calls, ``call`` their place.
+    continue with ``invoke(None)``. ``recorded`` and ``made`` show both calls, ``call`` their place. ``began_under`` is
+    the workflow's version when the run began, ``version`` what it is now; None where the workflow has none.
     """
 
-    def __init__(self, message: str, *, call: str, recorded: str | None, made: str | None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        call: str,
+        recorded: str | None,
+        made: str | None,
+        began_under: int | str | None = None,
+        version: int | str | None = None,
+    ) -> None:
         self.call = call
         self.recorded = recorded
         self.made = made
+        self.began_under = began_under
+        self.version = version
         super().__init__(message)
+
+
+class InvalidContext(MilepostError, TypeError):
+    """``context=`` is not what ``context_schema=`` says. Nothing was recorded.
+
+    ``path`` is the place inside the context (``$`` is the context itself), ``expected`` what was wanted there.
+    """
+
+    def __init__(self, message: str, *, path: str, expected: str) -> None:
+        self.path = path
+        self.expected = expected
+        super().__init__(message)
+
+
+class InvalidConfig(MilepostError, TypeError):
+    """A config's ``tags``, ``metadata`` or ``configurable`` is of a wrong type. Nothing was recorded."""
+
+
+class InvalidQuestion(MilepostError, ValueError):
+    """``interrupt()`` was called wrongly: its schema cannot be checked, its key is in use, its default is no answer.
+
+    Nothing was asked. Change the call as the text says.
+    """
 
 
 # -- configuration --------------------------------------------------------------------------------------------------
@@ -204,12 +239,40 @@ class WrongWorkflow(_ThreadError):
         super().__init__(message, thread_id=thread_id)
 
 
+class InvalidAnswer(_ThreadError, ValueError):
+    """An answer is not what the question asks for, by its ``response_schema`` or its kind. It is still pending.
+
+    ``id`` is the question's, ``path`` the place inside the answer (``$`` is the answer itself), ``expected`` what was
+    wanted there.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, id: str, path: str, expected: str) -> None:  # noqa: A002
+        self.id = id
+        self.path = path
+        self.expected = expected
+        super().__init__(message, thread_id=thread_id)
+
+
+class InterruptExpired(_ThreadError):
+    """A question's time is over. Raised to whoever answers it too late, and in the body where it has no default.
+
+    ``id`` is the question's. The run goes on with ``invoke(None)``.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, id: str) -> None:  # noqa: A002
+        self.id = id
+        super().__init__(message, thread_id=thread_id)
+
+
+class ContextChanged(_ThreadError):
+    """A run was resumed with another context than it began with; nothing was changed.
+
+    A run keeps its context. Leave ``context=`` out when you resume, or start a new run.
+    """
+
+
 class AmbiguousAnswer(_ThreadError):
     """Several questions are pending and the command gives one plain answer. Use ``Command(resume={id: answer})``."""
-
-
-class InvalidAnswer(_ThreadError, ValueError):
-    """An answer does not fit its question. Nothing was changed, and the question is still pending."""
 
 
 # -- time limits and unknown outcomes --------------------------------------------------------------------------------

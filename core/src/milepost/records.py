@@ -144,12 +144,22 @@ class Failure(Struct):
 
 
 class Question(Struct):
-    """A question on record: its id, the call that asks, its value and the value's digest."""
+    """A question on record: its id, the call that asks, its value and the value's digest.
+
+    ``schema`` is the JSON Schema of its answer. ``key`` is what its id was made from in place of the call and the
+    digest. ``expires`` is when it counts as expired, ISO 8601 in UTC, and ``default`` its answer then. ``refused``
+    says why the body did not take the answer on record: it is void, and the question is asked again.
+    """
 
     id: str
     call: str
     value: Value
     digest: str
+    schema: Value | None = None
+    key: str | None = None
+    expires: str | None = None
+    default: Value | None = None
+    refused: str | None = None
 
 
 class Parent(Struct):
@@ -182,6 +192,9 @@ class Started(Struct):
     source: str | None = None
     forked: str | None = None
     base: Finished | None = None
+    context: Value | None = None
+    config: Value | None = None  # what is kept of it: see `_config`
+    version: int | str | None = None  # of the workflow's code that began the run
 
 
 class Claimed(Struct):
@@ -284,12 +297,16 @@ class Interrupted(Struct):
 
 
 class Resumed(Struct):
-    """Answers by interrupt id, and the claim of the session that goes on."""
+    """Answers by interrupt id, and the claim of the session that goes on.
+
+    ``expired`` names questions whose time is over: their answer is the question's default, where it has one.
+    """
 
     kind: ClassVar[str] = "resumed"
     at: str
     owner: Owner
-    answers: dict[str, Value]
+    answers: Mapping[str, Value] = MappingProxyType({})
+    expired: tuple[str, ...] = ()
 
 
 class Retried(Struct):
@@ -408,6 +425,11 @@ def _null_value(raw: Any) -> Value:
     return Value(text="null") if raw is None else Value(raw=raw)
 
 
+def _question(raw: dict[str, Any]) -> Question:
+    values: dict[str, Any] = {"value": _null_value, "schema": _value, "default": _null_value}
+    return Question(**{key: values[key](item) if key in values else item for key, item in raw.items()})
+
+
 _PARSE: Final[dict[str, Any]] = {
     "owner": lambda raw: Owner(**raw),
     "parent": lambda raw: Parent(**raw),
@@ -416,15 +438,16 @@ _PARSE: Final[dict[str, Any]] = {
     "input": _null_value,
     "result": _null_value,
     "save": _null_value,
+    "context": _null_value,
+    "config": _value,
+    "expired": tuple,
     "arguments": _value,
     "attributes": _value,
     "caused_by": tuple,
     "pending": tuple,
     "voids": tuple,
     "answers": lambda raw: {key: _null_value(item) for key, item in raw.items()},
-    "questions": lambda raw: tuple(
-        Question(id=q["id"], call=q["call"], value=_null_value(q["value"]), digest=q["digest"]) for q in raw
-    ),
+    "questions": lambda raw: tuple(map(_question, raw)),
 }
 
 

@@ -1,11 +1,15 @@
-"""``Decision``: what a person says about a task whose outcome is unknown.  (layer 2)"""
+"""``Decision``: what a person says about a task whose outcome is unknown.  (layer 5)"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from milepost.errors import InvalidAnswer
+from milepost.schema import Unfit
 
+_WANTED: Final = (
+    "what became of the task, Decision.rerun(), Decision.result(value) or Decision.fail(text), which are dicts such as "
+    "{'action': 'rerun'}"
+)
 _FIELDS: Final = {"rerun": set(), "result": {"value"}, "fail": {"error"}}
 
 
@@ -31,18 +35,13 @@ class Decision:
         return {"action": "fail", "error": error}
 
 
-def check(answer: Any, thread: str, asked: str) -> None:
+def check(answer: Any) -> None:
     """Check an answer to such a question.
 
     Raises:
-        InvalidAnswer: it is none of the three; the question stays pending.
+        Unfit: it is none of the three.
     """
     action = answer.get("action") if isinstance(answer, dict) else None
     known = isinstance(action, str) and action in _FIELDS and set(answer) == {"action", *_FIELDS[action]}
     if not known or not isinstance(answer.get("error", ""), str):
-        raise InvalidAnswer(
-            f"{asked} of thread {thread!r} asks what became of a task: answer Decision.rerun(), "
-            f"Decision.result(value) or Decision.fail(text), which are dicts such as {{'action': 'rerun'}}; "
-            f"not {answer!r:.200}",
-            thread_id=thread,
-        )
+        raise Unfit("$", _WANTED, f"{answer!r:.200}")

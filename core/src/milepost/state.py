@@ -6,6 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from milepost import _config
 from milepost._struct import Struct, replace
 from milepost.trace import Session, TaskState, Try
 
@@ -93,7 +94,7 @@ def address(thread: str, run: str) -> dict[str, Any]:
 def metadata(run: RunState) -> dict[str, Any]:
     """Return what is told of how a run came about."""
     started = run.started
-    told: dict[str, Any] = {"source": started.source or "input", "parents": {}}
+    told = {**_config.metadata(started), "source": started.source or "input", "parents": {}}
     if started.step is not None:
         told["step"] = started.step
     return told
