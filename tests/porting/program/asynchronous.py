@@ -5,7 +5,6 @@ import asyncio
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.types import Command, interrupt
-
 from transcript import section, show, thread
 
 

@@ -14,7 +14,6 @@ from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import StreamWriter, interrupt
-
 from transcript import error_of, refusal_of, section, show, thread
 
 

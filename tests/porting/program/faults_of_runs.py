@@ -1,11 +1,10 @@
-"""Faults of LangGraph in runs and questions that do not happen in milepost: here the two print different lines."""
+"""Faults of LangGraph in runs and questions that do not happen in milepost: here the lines differ."""
 
 import threading
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.types import Command, RetryPolicy, interrupt
-
 from transcript import asked, error_of, refusal_of, section, show, thread
 
 

@@ -7,7 +7,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.runtime import Runtime
 from langgraph.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy, interrupt
-
 from transcript import error_of, section, show, thread
 
 
@@ -147,7 +146,7 @@ def timeouts():
         try:
             await hangs()
         except Exception as error:
-            late = type(error).__name__
+            late = "Timeout" in type(error).__name__
         return [late, await alive(), await hangs_once()]
 
     show("result", asyncio.run(workflow.ainvoke("go")))

@@ -3,7 +3,6 @@
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.types import Command, interrupt
-
 from transcript import asked, error_of, refusal_of, section, show, thread
 
 

@@ -4,7 +4,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.func import entrypoint, task
 from langgraph.types import Command, StreamWriter, interrupt
-
 from transcript import section, show, thread
 
 
