@@ -1,7 +1,7 @@
 """A program that uses all of LangGraph's Functional API runs here with only its imports changed.
 
 `langgraph-1.2.22.txt` is what it prints under LangGraph; `nox -s porting` makes it anew and compares. The sections
-print the same here, but for those named after a fault of LangGraph: what they print here, and why, stands in ``FAULTS``.
+print the same here, but for those named after a fault of LangGraph: what they print, and why, stands in ``FAULTS``.
 """
 
 from __future__ import annotations
