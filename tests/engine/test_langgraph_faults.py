@@ -30,6 +30,7 @@ from milepost.errors import (
     NoCheckpointer,
     NothingToResume,
     NotSerializable,
+    OutsideWorkflow,
     StorageError,
     ThreadBusy,
     UnknownThread,
@@ -395,6 +396,27 @@ def test_w07_an_argument_changed_after_the_call_does_not_change_the_call(engine)
 
     workflow.invoke("go", thread_id="w7")
     assert workflow.invoke(Command(resume=True), thread_id="w7") == [2, True, [1, 2, 3]]
+
+
+# -- W9: old results -------------------------------------------------
+
+
+def test_w09_a_later_run_says_nothing_of_an_earlier_ones_result(engine):
+    """Shown: the pause and the stream after the answer hold no value of the run before. Left out: time travel."""
+
+    @entrypoint()
+    def workflow(number):
+        return {"number": number} if number == 1 else {"answer": interrupt("?")}
+
+    modes = ["values", "updates"]
+    workflow.invoke(1, thread_id="w9")
+    assert list(workflow.invoke(2, thread_id="w9")) == ["__interrupt__"]
+    pause = list(workflow.stream(None, thread_id="w9", stream_mode=modes))
+    assert [list(chunk) for _, chunk in pause] == [["__interrupt__"]] * 2
+    assert list(workflow.stream(Command(resume="yes"), thread_id="w9", stream_mode=modes)) == [
+        ("values", {"answer": "yes"}),
+        ("updates", {"workflow": {"answer": "yes"}}),
+    ]
 
 
 # -- W11: nobody waits for it ----------------------------------------
@@ -824,3 +846,49 @@ def test_w21_several_modes_label_their_chunks_in_a_list_and_in_a_tuple(engine):
     for number, modes in enumerate([["updates", "values"], ("updates", "values")]):
         chunks = list(approval.stream("x", thread_id=f"w21-{number}", stream_mode=modes))
         assert [mode for mode, _ in chunks] == ["updates", "values"]
+
+
+# -- W25: what a run carries along -----------------------------------
+
+
+def test_w25_custom_events_are_not_written_again(engine):
+    """Shown: what body and tasks wrote before a pause. Left out: the context of a run."""
+
+    @task
+    def write():
+        milepost.get_stream_writer()("from a task")
+
+    @entrypoint()
+    def workflow(_):
+        milepost.get_stream_writer()("from the body")
+        write().result()
+        interrupt("go on?")
+        milepost.get_stream_writer()("after the pause")
+
+    before = list(workflow.stream("go", thread_id="w25", stream_mode="custom"))
+    after = list(workflow.stream(Command(resume=True), thread_id="w25", stream_mode="custom"))
+    assert before == ["from the body", "from a task"]
+    assert after == ["after the pause"]
+
+
+def test_w25_a_thread_of_the_users_own_is_told_that_it_is_outside(engine):
+    """Shown: a task, a writer and a question on such a thread are one typed error that says where to call them."""
+    found = []
+
+    def call():
+        for function in (lambda: ask(1), milepost.get_stream_writer, lambda: interrupt("?")):
+            try:
+                function()
+            except OutsideWorkflow as error:
+                found.append("workflow" in str(error))
+
+    @entrypoint()
+    def workflow(_):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return "done"
+
+    assert workflow.invoke("go", thread_id="w25") == "done"
+    assert set(found) == {True}
+    assert len(found) % 3 == 0
