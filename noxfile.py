@@ -197,7 +197,7 @@ def porting(session: nox.Session) -> None:
     session.run(python, "-m", "pip", "install", "-q", LANGGRAPH, external=True)
     printed, recorded = folder / "printed.txt", Path("tests/porting/langgraph-1.2.22.txt")
     with printed.open("w", encoding="utf-8") as out:
-        session.run(python, "tests/porting/porting.py", "langgraph", stdout=out, stderr=None, external=True)
+        session.run(python, "tests/porting/runner.py", "langgraph", stdout=out, stderr=None, external=True)
     now, before = (file.read_text(encoding="utf-8") for file in (printed, recorded))
     if "--write" in session.posargs:
         recorded.write_text(now, encoding="utf-8")

@@ -97,7 +97,6 @@ def state():
     workflow.invoke(Command(resume=1), config)
     done = workflow.get_state(config)
     show("done", done.values, done.next, done.interrupts)
-    show("parent", done.parent_config is not None)
 
 
 @section
@@ -119,8 +118,6 @@ def history():
         found.values for found in workflow.get_state_history(config, before=newest.config) if not found.next
     ]
     show("before", before)
-    sources = {found.metadata["source"] for found in workflow.get_state_history(config)}
-    show("sources", sorted(sources))
     show("an unknown thread", list(workflow.get_state_history(thread())))
 
 

@@ -70,7 +70,7 @@ def stream_tasks():
         if "input" in event:
             show("start", event["name"], event["input"])
         else:
-            show("end", event["name"], event["result"], event["error"], event["interrupts"])
+            show("end", event["name"], event["error"], event["interrupts"])
 
 
 @section
@@ -85,7 +85,7 @@ def stream_failed_tasks():
     try:
         for event in workflow.stream("go", stream_mode="tasks"):
             if "input" not in event:
-                ends[event["name"]] = type(event["error"]).__name__ if event["error"] else None
+                ends[event["name"]] = bool(event["error"])
     except ValueError as error:
         show("error", str(error))
     show("ends", ends)
@@ -120,7 +120,7 @@ def stream_nested():
 
     show("without", list(outer.stream(1, thread())))
     for namespace, chunk in outer.stream(1, thread(), subgraphs=True):
-        show("with", [part.split(":")[0] for part in namespace][:1], chunk)
+        show("with", len(namespace), chunk)
     for namespace, mode, chunk in outer.stream(
         1, thread(), subgraphs=True, stream_mode=["updates", "custom"]
     ):

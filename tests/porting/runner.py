@@ -1,6 +1,6 @@
 """Run the program under LangGraph as it stands, or under milepost with its imports changed.
 
-``python porting.py langgraph`` and ``python porting.py milepost``; names of sections after it run those alone.
+``python runner.py langgraph`` and ``python runner.py milepost``; names of sections after it run those alone.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import transcript
-
 PROGRAM = Path(__file__).parent / "program"
 PARTS = (
     "calls",
@@ -21,6 +19,7 @@ PARTS = (
     "asynchronous",
     "streams",
     "states",
+    "differences",
     "faults_of_runs",
     "faults_of_values",
 )
@@ -44,6 +43,8 @@ def load(target: str) -> None:
 
 
 if __name__ == "__main__":
+    import transcript  # beside this file, which is where a script looks
+
     _, target, *names = sys.argv
     load(target)
     transcript.run(names or transcript.SECTIONS)
