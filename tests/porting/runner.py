@@ -23,12 +23,13 @@ PARTS = (
     "faults_of_runs",
     "faults_of_values",
 )
-IMPORT = re.compile(r"^from (?:langgraph|langchain_core)(?:\.\w+)* import", re.MULTILINE)
+ERRORS = re.compile(r"^from langgraph\.errors import", re.MULTILINE)
+OTHERS = re.compile(r"^from (?:langgraph|langchain_core)(?:\.\w+)* import", re.MULTILINE)
 
 
 def ported(source: str) -> str:
-    """Return LangGraph code as milepost code: every name comes from the one package, and nothing else changes."""
-    return IMPORT.sub("from milepost import", source)
+    """Return LangGraph code as milepost code: errors come from `milepost.errors`, all other names from `milepost`."""
+    return OTHERS.sub("from milepost import", ERRORS.sub("from milepost.errors import", source))
 
 
 def load(target: str) -> None:

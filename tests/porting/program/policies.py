@@ -4,6 +4,7 @@ import asyncio
 
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeTimeoutError
 from langgraph.func import entrypoint, task
 from langgraph.runtime import Runtime
 from langgraph.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy, interrupt
@@ -145,8 +146,8 @@ def timeouts():
     async def workflow(_):
         try:
             await hangs()
-        except Exception as error:
-            late = "Timeout" in type(error).__name__
+        except NodeTimeoutError as error:
+            late = error.kind
         return [late, await alive(), await hangs_once()]
 
     show("result", asyncio.run(workflow.ainvoke("go")))
