@@ -305,6 +305,13 @@ def test_w23_a_namespace_that_is_none_is_refused(store, namespace):
         store.put(namespace, "key", {})
 
 
+def test_w23_a_time_to_live_is_refused_and_not_ignored(store):
+    """Shown: nobody believes that an item will go which stays."""
+    with pytest.raises(TypeError, match="ttl"):
+        store.put(("a",), "key", {}, ttl=1)
+    assert store.get(("a",), "key") is None
+
+
 # -- W24: work per task ----------------------------------------------
 
 
