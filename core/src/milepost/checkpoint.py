@@ -325,6 +325,10 @@ class Checkpointer(Backend):
             self.prune(thread, grave, self._contested(thread, grave))
         self._retrying(self._delete, thread, grave, head.version)
 
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread: LangGraph's name for :meth:`delete`."""
+        self.delete(thread_id)
+
     # -- for drivers: hooks ------------------------------------------------------------------------------------
 
     @abstractmethod

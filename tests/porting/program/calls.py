@@ -13,7 +13,7 @@ from langgraph.func import entrypoint, task
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import StreamWriter, interrupt
+from langgraph.types import Command, StreamWriter, interrupt
 from transcript import error_of, refusal_of, section, show, thread
 
 
@@ -132,6 +132,30 @@ def nesting():
         }
 
     show("result", workflow.invoke(3, thread()))
+
+
+@section
+def questions_of_nested_workflows():
+    """A nested workflow asks; what the body and it did before is not done again."""
+    ran = []
+
+    @task
+    def work(name):
+        ran.append(name)
+        return name
+
+    @entrypoint()
+    def inner(name):
+        return [work(name).result(), interrupt(f"approve {name}?")]
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def outer(names):
+        return [inner.invoke(name) for name in names]
+
+    config = thread()
+    for given in (["a", "b"], Command(resume="yes"), Command(resume="no")):
+        show("result", outer.invoke(given, config))
+    show("ran", ran)
 
 
 @section

@@ -73,6 +73,54 @@ def retrying():
 
 
 @section
+def what_is_retried():
+    """The built-in errors that are tried again without being named."""
+    tried = []
+
+    @task(retry_policy=RetryPolicy(initial_interval=0.001, jitter=False, max_attempts=2))
+    def failing(error):
+        tried.append(error.__name__)
+        raise error("no")
+
+    @entrypoint()
+    def workflow(error):
+        return repr(failing(error).exception())
+
+    passing = [
+        AssertionError,
+        AttributeError,
+        BufferError,
+        ConnectionError,
+        ConnectionResetError,
+        EOFError,
+        Exception,
+    ]
+    lasting = [
+        ArithmeticError,
+        FileNotFoundError,
+        ImportError,
+        KeyError,
+        NameError,
+        NotImplementedError,
+        OSError,
+    ]
+    others = [
+        MemoryError,
+        RecursionError,
+        ReferenceError,
+        StopIteration,
+        SyntaxError,
+        TimeoutError,
+        TypeError,
+        ValueError,
+    ]
+    for error in passing + lasting + others:
+        workflow.invoke(error)
+    show("tried again", sorted({name for name in tried if tried.count(name) > 1}))
+    show("not tried again", sorted({name for name in tried if tried.count(name) == 1}))
+
+
+@section
 def caching():
     """Results that other runs use; how a hit shows; forgetting them."""
     ran = []
@@ -151,6 +199,15 @@ def timeouts():
         return [late, await alive(), await hangs_once()]
 
     show("result", asyncio.run(workflow.ainvoke("go")))
+
+    @entrypoint(timeout=0.05)
+    async def late(_):
+        await asyncio.sleep(60)
+
+    try:
+        asyncio.run(late.ainvoke("go"))
+    except NodeTimeoutError as error:
+        show("a workflow", error.kind)
 
 
 @section

@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, StateUpdate, interrupt
 from transcript import refusal_of, section, show, thread
 
 
@@ -152,6 +152,33 @@ def updating():
 
 
 @section
+def updating_as():
+    """An input that is written before it runs, a pending run that is settled, several updates at once."""
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def workflow(number, *, previous=None):
+        return number + (previous or 0)
+
+    config = thread()
+    workflow.update_state(config, 20, as_node="__input__")
+    show("an input", workflow.get_state(config).next, workflow.invoke(None, config))
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def asks(number, *, previous=None):
+        return [previous, number if number == 1 else interrupt("?")]
+
+    config = thread()
+    show("saved", asks.invoke(1, config))
+    asks.invoke(2, config)
+    asks.update_state(config, None, as_node="__end__")
+    show("settled", asks.get_state(config).next, asks.get_state(config).values)
+
+    config = thread()
+    workflow.bulk_update_state(config, [[StateUpdate(5, "workflow")], [StateUpdate(7, "workflow")]])
+    show("several", workflow.get_state(config).values, workflow.invoke(1, config))
+
+
+@section
 def time_travel():
     """A run again from its input, and another one from a point of the past."""
     ran = []
@@ -176,6 +203,23 @@ def time_travel():
     show("it is the head", workflow.get_state(config).values, workflow.invoke(1000, config))
     show("another input after the first run", workflow.invoke(5, done[2].config))
     show("it is the head", workflow.get_state(config).values)
+
+
+@section
+def deleting():
+    """A thread that is deleted begins anew."""
+    saver = InMemorySaver()
+
+    @entrypoint(checkpointer=saver)
+    def total(number, *, previous=None):
+        return number + (previous or 0)
+
+    config, other = thread(), thread()
+    for number in (1, 2):
+        show("total", total.invoke(number, config), total.invoke(number, other))
+    saver.delete_thread(config["configurable"]["thread_id"])
+    show("deleted", total.get_state(config).next, list(total.get_state_history(config)))
+    show("total", total.invoke(3, config), total.invoke(3, other))
 
 
 @section
