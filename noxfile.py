@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,6 +32,7 @@ MODES = {  # beside two workers, which is what `tests` runs with
 PLAIN = "not crash and not wire and not search"
 INSTALLS = "tests/docs/test_files_driver.py"  # makes an environment of its own
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
+LANGGRAPH = "langgraph==1.2.22"  # what tests/porting was recorded with
 SERVERLESS = {"MILEPOST_TEST_BACKENDS": "sqlite"}
 WIRE = (
     "tests/wire",
@@ -188,6 +190,26 @@ def live(session: nox.Session) -> None:
 
 
 @nox.session
+def porting(session: nox.Session) -> None:
+    """Run one program under LangGraph and, its imports changed, under milepost; `-- --write` records what it prints."""
+    _install(session, "tests")
+    folder = Path(session.create_tmp()).resolve()
+    python = _environment(session, folder / "langgraph")
+    session.run(python, "-m", "pip", "install", "-q", LANGGRAPH, external=True)
+    printed, recorded = folder / "printed.txt", Path("tests/porting/langgraph-1.2.22.txt")
+    with printed.open("w", encoding="utf-8") as out:
+        session.run(python, "tests/porting/runner.py", "langgraph", stdout=out, stderr=None, external=True)
+    now, before = (file.read_text(encoding="utf-8") for file in (printed, recorded))
+    if "--write" in session.posargs:
+        recorded.write_text(now, encoding="utf-8")
+    elif now != before:
+        session.error(
+            "\n".join(unified_diff(before.splitlines(), now.splitlines(), "recorded", "now", lineterm=""))
+        )
+    session.run("pytest", "-q", "tests/porting")
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """Import every example, run each as a user would, and the demo."""
     _install(session, "tests")
@@ -224,11 +246,7 @@ def wheels(session: nox.Session) -> None:
 
 
 def _try_wheel(session: nox.Session, package: str, files: list[str], place: Path) -> None:
-    # nox's own interpreter brings virtualenv; --python makes the environment of the session's.
-    python = str(Path(session.bin) / "python")
-    session.run(sys.executable, "-m", "virtualenv", "-q", "--python", python, str(place), external=True)
-    programs = place / ("Scripts" if sys.platform == "win32" else "bin")
-    python = str(programs / "python")
+    python = _environment(session, place)
     session.run(python, "-m", "pip", "install", "-q", *files, external=True)
     session.run(python, "-m", "pip", "check", external=True)
     check = (
@@ -238,7 +256,15 @@ def _try_wheel(session: nox.Session, package: str, files: list[str], place: Path
         "sys.exit(not typed and 'py.typed is missing')"
     )
     session.run(python, "-I", "-W", "error", "-c", check, external=True)
-    session.run(str(programs / "milepost"), "drivers", external=True)
+    session.run(str(Path(python).with_name("milepost")), "drivers", external=True)
+
+
+def _environment(session: nox.Session, place: Path) -> str:
+    """Make an empty environment with the session's interpreter, and return its own."""
+    # nox's own interpreter brings virtualenv; --python makes the environment of the session's.
+    python = str(Path(session.bin) / "python")
+    session.run(sys.executable, "-m", "virtualenv", "-q", "--python", python, str(place), external=True)
+    return str(place / ("Scripts" if sys.platform == "win32" else "bin") / "python")
 
 
 @nox.session

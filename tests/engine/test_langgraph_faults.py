@@ -30,6 +30,7 @@ from milepost.errors import (
     NoCheckpointer,
     NothingToResume,
     NotSerializable,
+    OutsideWorkflow,
     StorageError,
     ThreadBusy,
     UnknownThread,
@@ -397,21 +398,25 @@ def test_w07_an_argument_changed_after_the_call_does_not_change_the_call(engine)
     assert workflow.invoke(Command(resume=True), thread_id="w7") == [2, True, [1, 2, 3]]
 
 
-# -- W9: stale values ------------------------------------------------
+# -- W9: old results -------------------------------------------------
 
 
-@entrypoint
-def told_or_asked(given: dict[str, str]) -> dict[str, str]:
-    return {**given, "answer": interrupt("?")} if "ask" in given else given
+def test_w09_a_later_run_says_nothing_of_an_earlier_ones_result(engine):
+    """Shown: the pause and the stream after the answer hold no value of the run before. Left out: time travel."""
 
+    @entrypoint()
+    def workflow(number):
+        return {"number": number} if number == 1 else {"answer": interrupt("?")}
 
-def test_w09_no_earlier_result_leaks_into_what_is_told(engine):
-    """Shown: neither in what `invoke` returns at a question, nor in the stream of a resume. Left out: time travel."""
-    told_or_asked.invoke({"old": "result"}, thread_id="w9")
-    asked = told_or_asked.invoke({"ask": "me"}, thread_id="w9")
-    assert list(asked) == ["__interrupt__"]
-    chunks = list(told_or_asked.stream(Command(resume="yes"), thread_id="w9", stream_mode="values"))
-    assert chunks == [{"ask": "me", "answer": "yes"}]
+    modes = ["values", "updates"]
+    workflow.invoke(1, thread_id="w9")
+    assert list(workflow.invoke(2, thread_id="w9")) == ["__interrupt__"]
+    pause = list(workflow.stream(None, thread_id="w9", stream_mode=modes))
+    assert [list(chunk) for _, chunk in pause] == [["__interrupt__"]] * 2
+    assert list(workflow.stream(Command(resume="yes"), thread_id="w9", stream_mode=modes)) == [
+        ("values", {"answer": "yes"}),
+        ("updates", {"workflow": {"answer": "yes"}}),
+    ]
 
 
 # -- W11: nobody waits for it ----------------------------------------
@@ -878,3 +883,47 @@ def test_w22_calls_of_one_name_can_be_told_apart(engine):
         known.id for known in same_name_twice.get_state(thread_id="w22").tasks if known.name == "same_name"
     }
     assert ids == {"0", "1"}
+# -- W25: what a run carries along -----------------------------------
+
+
+def test_w25_custom_events_are_not_written_again(engine):
+    """Shown: what body and tasks wrote before a pause. Left out: the context of a run."""
+
+    @task
+    def write():
+        milepost.get_stream_writer()("from a task")
+
+    @entrypoint()
+    def workflow(_):
+        milepost.get_stream_writer()("from the body")
+        write().result()
+        interrupt("go on?")
+        milepost.get_stream_writer()("after the pause")
+
+    before = list(workflow.stream("go", thread_id="w25", stream_mode="custom"))
+    after = list(workflow.stream(Command(resume=True), thread_id="w25", stream_mode="custom"))
+    assert before == ["from the body", "from a task"]
+    assert after == ["after the pause"]
+
+
+def test_w25_a_thread_of_the_users_own_is_told_that_it_is_outside(engine):
+    """Shown: a task, a writer and a question on such a thread are one typed error that says where to call them."""
+    found = []
+
+    def call():
+        for function in (lambda: ask(1), milepost.get_stream_writer, lambda: interrupt("?")):
+            try:
+                function()
+            except OutsideWorkflow as error:
+                found.append("workflow" in str(error))
+
+    @entrypoint()
+    def workflow(_):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return "done"
+
+    assert workflow.invoke("go", thread_id="w25") == "done"
+    assert set(found) == {True}
+    assert len(found) % 3 == 0

@@ -26,8 +26,8 @@ READING = 0.02
 """Seconds for which readers read on before the driver is closed under them."""
 CANARY = "hunter2canary"
 FINAL = (
-    "append", "wake", "rest", "read", "at", "tail", "load_head", "swap_head", "list_heads", "prune", "delete", "open",
-    "close",
+    "append", "wake", "rest", "read", "at", "tail", "load_head", "swap_head", "list_heads", "prune", "delete",
+    "delete_thread", "open", "close",
 )  # fmt: skip
 
 
