@@ -249,3 +249,13 @@ def test_a_default_that_cannot_be_kept_is_refused(engine):
 
     with pytest.raises(NotSerializable, match="the default of"):
         flow.invoke("x", thread_id="t")
+
+
+def test_a_cancelled_run_asks_anew_and_its_time_begins_anew(engine, clock):
+    defaulting.invoke("x", thread_id="t")
+    clock.advance(59)
+    defaulting.cancel(thread_id="t")
+    clock.advance(59)
+    (asked,) = defaulting.invoke(None, thread_id="t")["__interrupt__"]
+    assert defaulting.invoke(Command(resume="yes"), thread_id="t") == "yes"
+    assert asked.expires_at is not None

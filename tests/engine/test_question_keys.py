@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost import Command, entrypoint, interrupt, task
+from milepost import Command, RetryPolicy, entrypoint, interrupt, task
 from milepost.errors import DivergenceError, InvalidQuestion
 
 
@@ -163,3 +163,38 @@ def test_a_key_is_a_short_text(engine, key):
 
     with pytest.raises(InvalidQuestion, match="key="):
         flow.invoke("x", thread_id="t")
+
+
+def test_a_task_that_is_tried_again_asks_under_its_key_again(engine):
+    tries: list[str] = []
+
+    @task(retry_policy=RetryPolicy(initial_interval=0, jitter=False))
+    def pay() -> str:
+        answer = interrupt("pay?", key="pay")
+        tries.append(answer)
+        if len(tries) == 1:
+            raise ConnectionError("down")
+        return f"{answer} after all"
+
+    @entrypoint
+    def flow(given: str) -> str:
+        return pay().result()
+
+    flow.invoke("x", thread_id="t")
+    assert flow.invoke(Command(resume="yes"), thread_id="t") == "yes after all"
+    assert tries[:2] == ["yes", "yes"]
+
+
+def test_a_body_that_is_tried_again_asks_under_its_key_again(engine):
+    tries: list[str] = []
+
+    @entrypoint(retry_policy=RetryPolicy(initial_interval=0, jitter=False))
+    def flow(given: str) -> str:
+        answer = interrupt("pay?", key="pay")
+        tries.append(answer)
+        if len(tries) == 1:
+            raise ConnectionError("down")
+        return answer
+
+    flow.invoke("x", thread_id="t")
+    assert flow.invoke(Command(resume="yes"), thread_id="t") == "yes"

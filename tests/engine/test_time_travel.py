@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from milepost import Command, entrypoint, interrupt, task
-from milepost.errors import AlreadyAnswered, NothingToResume, UnknownCheckpoint
+from milepost import Command, Runtime, entrypoint, get_config, interrupt, task
+from milepost.errors import AlreadyAnswered, ContextChanged, NothingToResume, UnknownCheckpoint
 
 ran: Counter[str] = Counter()
 
@@ -235,3 +235,34 @@ def test_a_nested_call_goes_back_on_its_own_thread_once(engine):
     outer.invoke(0, thread_id="outer")
     assert outer.invoke(Command(resume="yes"), thread_id="outer") == [1, "yes"]
     assert len(list(adding.get_state_history(thread_id="inner"))) == 3
+
+
+@entrypoint(version=2)
+def knowing(given: str, runtime: Runtime) -> list[Any]:
+    config = get_config()
+    return [given, runtime.context, config["configurable"].get("user"), config.get("tags"), runtime.version]
+
+
+def test_a_run_that_runs_again_has_its_context_and_config_unless_others_are_given(engine):
+    config = {"tags": ["red"], "configurable": {"thread_id": "t", "user": "ann"}}
+    assert knowing.invoke("a", config, context={"limit": 1}) == ["a", {"limit": 1}, "ann", ["red"], 2]
+    knowing.invoke("b", thread_id="t", context={"limit": 2})
+    first, _ = history(knowing)
+    assert knowing.invoke(None, first.config) == ["a", {"limit": 1}, "ann", ["red"], 2]
+    again = knowing.get_state(thread_id="t")
+    assert (again.metadata["user"], again.metadata["tags"], again.metadata["source"]) == ("ann", ["red"], "fork")
+    assert knowing.invoke(None, first.config, context={"limit": 3})[1] == {"limit": 3}
+
+
+def test_a_run_that_goes_on_keeps_its_context_when_it_is_named(engine):
+    @entrypoint
+    def flow(given: str, runtime: Runtime) -> list[Any]:
+        return [runtime.context, interrupt("?")]
+
+    flow.invoke("a", thread_id="t", context="mine")
+    (asking,) = history(flow)
+    with pytest.raises(ContextChanged):
+        flow.invoke(Command(resume=1), asking.config, context="another")
+    with pytest.raises(ContextChanged):
+        flow.invoke(None, asking.config, context="another")
+    assert flow.invoke(Command(resume=1), asking.config) == ["mine", 1]

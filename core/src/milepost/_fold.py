@@ -435,6 +435,8 @@ def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: s
     run = state.run
     assert run is not None  # noqa: S101
     run.rest(Status.CANCELLED, record.at)
+    for id_ in run.pending:  # withdrawn: whoever asks it again gives it its time anew
+        run.questions[id_] = replace(run.questions[id_], expires=None)
     run.pending = ()
     run.written |= record.written
     return None
