@@ -257,6 +257,8 @@ def test_what_is_pruned_while_history_is_read_is_no_longer_shown():
 
 def test_metadata_of_the_config_choose(engine):
     for given, user in ((1, "ann"), (2, "ben"), (3, "ann")):
-        adding.invoke(given, {"configurable": {"thread_id": "t", "user": user}, "metadata": {"odd": given % 2}})
+        adding.invoke(
+            given, {"configurable": {"thread_id": "t", "user": user}, "metadata": {"odd": given % 2}}
+        )
     ann = adding.get_state_history(thread_id="t", filter={"user": "ann", "odd": 1, "source": "input"})
     assert [snapshot.values for snapshot in ann] == [12, 2]

@@ -883,6 +883,8 @@ def test_w22_calls_of_one_name_can_be_told_apart(engine):
         known.id for known in same_name_twice.get_state(thread_id="w22").tasks if known.name == "same_name"
     }
     assert ids == {"0", "1"}
+
+
 # -- W25: what a run carries along -----------------------------------
 
 

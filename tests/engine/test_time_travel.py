@@ -250,7 +250,11 @@ def test_a_run_that_runs_again_has_its_context_and_config_unless_others_are_give
     first, _ = history(knowing)
     assert knowing.invoke(None, first.config) == ["a", {"limit": 1}, "ann", ["red"], 2]
     again = knowing.get_state(thread_id="t")
-    assert (again.metadata["user"], again.metadata["tags"], again.metadata["source"]) == ("ann", ["red"], "fork")
+    assert (again.metadata["user"], again.metadata["tags"], again.metadata["source"]) == (
+        "ann",
+        ["red"],
+        "fork",
+    )
     assert knowing.invoke(None, first.config, context={"limit": 3})[1] == {"limit": 3}
 
 
