@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from milepost import _context, serde
+from milepost import _async, _context, serde
+from milepost._async import Coroutines
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
 from milepost.checkpoint import Failure, Outcome, Question, Value
@@ -36,6 +39,7 @@ class Watch:
     ) -> None:
         self.functions: dict[Namespace, Callable[[Event], None]] = {}
         self.left = False
+        self.coroutines = Coroutines() if around is None else around.watch.coroutines
         self._around = around
         if function is not None:
             self.functions[()] = function
@@ -44,6 +48,11 @@ class Watch:
     def is_gone(self) -> bool:
         """Whether the run is to stop because nobody waits for it any more."""
         return self.left or (self._around is not None and self._around.is_stopping)
+
+    def leave(self) -> None:
+        """Stop the run at its next boundary, and the coroutines that are under way at once."""
+        self.left = True
+        self.coroutines.cancel()
 
     def tell(self, event: Event) -> None:
         """Hand an event to whoever watches its namespace."""
@@ -97,8 +106,8 @@ class Execution(Protocol):
     def delivered(self, error: BaseException, call: str) -> None:
         """Remember which call an exception came from."""
 
-    def heard(self, call: str, made: int) -> None:
-        """Remember how many calls a frame had made when it got the failure of this one."""
+    def heard(self, call: str, made: Mapping[str, int]) -> None:
+        """Remember how many calls a frame and its strands had made when it got the failure of this one."""
 
     def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
         """Return what :meth:`heard` told of these calls."""
@@ -130,9 +139,12 @@ class Frame(Protocol):
 
 
 class Ended:
-    """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``)."""
+    """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``).
 
-    __slots__ = ("error", "signal", "stop", "value")
+    A coroutine that was ``cancelled`` ended with the error that says so.
+    """
+
+    __slots__ = ("cancelled", "error", "signal", "stop", "value")
 
     def __init__(
         self,
@@ -141,17 +153,35 @@ class Ended:
         error: Exception | None = None,
         signal: Signal | None = None,
         stop: BaseException | None = None,
+        cancelled: bool = False,
     ) -> None:
         self.value = value
+        self.cancelled = cancelled
         self.error = error
         self.signal = signal
         self.stop = stop
 
 
 class Call:
-    """A call that is not on record: claimed by one thread, run once, its outcome recorded."""
+    """A call that is not on record: claimed by one thread, run once, its outcome recorded.
 
-    __slots__ = ("_made", "_permit", "args", "began", "begun", "frame", "future", "inner", "kwargs", "step")
+    A coroutine does not hold the thread that has claimed it: it runs on its loop, and a worker records what became of it.
+    """
+
+    __slots__ = (
+        "_given_up",
+        "_made",
+        "_permit",
+        "_task",
+        "args",
+        "began",
+        "begun",
+        "frame",
+        "future",
+        "inner",
+        "kwargs",
+        "step",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self,
@@ -173,6 +203,8 @@ class Call:
         self.began = ""
         self._made = made
         self._permit = [True]
+        self._task: Any = None
+        self._given_up = False
 
     def claim(self) -> bool:
         """Return True to exactly one caller: it runs the call, or cancels it, or sees to it that nobody does."""
@@ -182,13 +214,30 @@ class Call:
             return False
 
     def run(self) -> None:
-        """Run the function in a context of its own and record what became of it; raises nothing."""
+        """Run the function in a context of its own and record what became of it; raises nothing.
+
+        Where it is a coroutine, this returns when it is on its way.
+        """
+        if self.step.is_async:
+            self._guarded(partial(self.inner.scope.loop.soon, self._guarded, self._begin_coroutine))
+        else:
+            self._guarded(self._execute)
+
+    def _execute(self) -> None:
+        self._begin()
+        _context.run_apart(self.inner, self.frame.execution.engine, self._run)
+
+    def _begin(self) -> None:
+        execution = self.frame.execution
+        self.begun = True
+        self.began = execution.clock.now().isoformat()
+        execution.check()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do a part of the work; whatever it raises, whoever waits for the call hears of it."""
         execution = self.frame.execution
         try:
-            self.begun = True
-            self.began = execution.clock.now().isoformat()
-            execution.check()
-            _context.run_apart(self.inner, execution.engine, self._run)
+            work()
         except Signal as signal:
             self.future._settle(error=signal)  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - a fault of ours: whoever waits for the call must hear of it
@@ -200,16 +249,60 @@ class Call:
     def cancel(self) -> None:
         """Record that the call was cancelled before it began."""
         self.began = self.frame.execution.clock.now().isoformat()
+        self._record_cancelled()
+
+    def _record_cancelled(self) -> None:
         if self.frame.execution.journal is None:
             self.future._settle_cancelled(-1)  # noqa: SLF001
         else:
             self._record(self._outcome(cancelled=True), None, None)
 
+    def give_up(self) -> bool:
+        """Cancel as asyncio does, without blocking: what has not begun, and a coroutine that has. Return whether."""
+        if self.claim():
+            self.frame.execution.pool.submit(_Part(partial(self._guarded, self.cancel)))
+            return True
+        if self.step.is_async:
+            self._given_up = True
+            with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
+                self.inner.scope.loop.soon(self._cancel_coroutine)
+        return self.step.is_async
+
+    # -- coroutines, on their loop -------------------------------------------------------------------------------
+
+    def _begin_coroutine(self) -> None:
+        self._begin()
+        context = _context.apart(self.inner, self.frame.execution.engine)
+        make = partial(self.step.invoke, self.inner, self.args, self.kwargs)
+        self._task = context.run(_async.begin, self.inner, make, self._coroutine_ended)
+        if self._given_up:
+            self._task.cancel()
+
+    def _cancel_coroutine(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _coroutine_ended(self, result: _async.Result) -> None:
+        """Let a worker do what may block: join what the coroutine called, encode, record."""
+        self._task = None
+
+        def conclude() -> None:
+            self._conclude(self.inner.run(result.get))
+
+        run = partial(_context.run_apart, self.inner, self.frame.execution.engine, conclude)
+        self.frame.execution.pool.submit(_Part(partial(self._guarded, run)))
+
+    # -- the outcome ---------------------------------------------------------------------------------------------
+
     def _run(self) -> None:
         inner, step = self.inner, self.step
-        ended = inner.run(lambda: step.invoke(inner, self.args, self.kwargs))
+        self._conclude(inner.run(lambda: step.invoke(inner, self.args, self.kwargs)))
+
+    def _conclude(self, ended: Ended) -> None:
         if ended.signal is not None:
             self.future._settle(error=ended.signal)  # noqa: SLF001
+        elif ended.cancelled:
+            self._record_cancelled()
         elif self.frame.execution.journal is None:
             self._resolve(ended.value, ended.error, -1)
         elif ended.error is not None:
@@ -287,6 +380,19 @@ class Call:
             event = WorkflowFinished(namespace=self.inner.scope.namespace, name=self.step.name, result=shown)
         execution.emit(event)
         self.future._settle(copy, order=order)  # noqa: SLF001
+
+
+class _Part:
+    """A part of a call's work, as a job of the pool."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+
+    def claim(self) -> bool:
+        """Return True: only the pool knows of it."""
+        return True
 
 
 def identity(frame: Frame, call: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
+    from milepost._async import Loop
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
     from milepost.checkpoint import Checkpointer
@@ -36,12 +37,13 @@ class Options(Struct):
 
 
 class Place(Struct):
-    """Where a call of a workflow runs: on which engine, backend and thread."""
+    """Where a call of a workflow runs: on which engine, backend, thread and event loop."""
 
     engine: Engine
     checkpointer: Checkpointer | None
     thread: str | None
     config: Mapping[str, Any]
+    loop: Loop
 
 
 class Declared(Generic[I, R]):
@@ -58,7 +60,7 @@ class Declared(Generic[I, R]):
         self._step = replace(
             self._step, injected={name: p for name, p in self._step.injected.items() if name != input_name}
         )
-        self._nested = replace(self._step, function=_without_final(function))
+        self._nested = replace(self._step, function=_without_final(function, is_async=self._step.is_async))
         functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
 
@@ -78,13 +80,19 @@ class Declared(Generic[I, R]):
             config=place.config,
             store=place.engine.store_for(self, self._options.store),
             pool=place.engine.pool,
+            loop=place.loop,
             clock=place.engine.clock,
             engine=place.engine,
             patience=place.engine.pause_wait,
             replay_always=place.engine.replay_always,
         )
 
-    def _place(self, config: RunnableConfig | Mapping[str, Any] | None, thread_id: str | None) -> Place:
+    def _place(
+        self,
+        config: RunnableConfig | Mapping[str, Any] | None,
+        thread_id: str | None,
+        loop: Loop | None = None,
+    ) -> Place:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
         merged, thread = with_thread(config, thread_id)
@@ -97,7 +105,13 @@ class Declared(Generic[I, R]):
             )
         else:
             thread = check_thread_id(thread)
-        return Place(engine=engine, checkpointer=checkpointer, thread=thread, config=merged)
+        return Place(
+            engine=engine,
+            checkpointer=checkpointer,
+            thread=thread,
+            config=merged,
+            loop=engine.loop if loop is None else loop,
+        )
 
 
 def with_thread(
@@ -156,7 +170,16 @@ def _is_final(declared: Any) -> bool:
     return isinstance(declared, type) and issubclass(declared, Final)
 
 
-def _without_final(function: Callable[..., Any]) -> Callable[..., Any]:
+def _without_final(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    if is_async:
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            value = await function(*args, **kwargs)
+            return value.value if isinstance(value, Final) else value
+
+        return awaited
+
     @functools.wraps(function)
     def unwrapped(*args: Any, **kwargs: Any) -> Any:
         value = function(*args, **kwargs)

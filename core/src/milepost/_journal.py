@@ -65,6 +65,7 @@ class Journal:
         self._appending = False
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
+        self._strands: list[str] = []
         self._loose: frozenset[str] = frozenset()
         self._observed: dict[tuple[str, int], Observed] = {}
         self._long: dict[int, tuple[int, str]] = {}
@@ -77,6 +78,7 @@ class Journal:
         for order, (call, (outcome, _)) in enumerate(run.outcomes.items()):
             parent, ordinal = _ids.split(call)
             self._known.setdefault(parent, {})[ordinal] = (outcome, order)
+        self._strands = [path for path in self._known if _ids.frame_of(path) != path]
         self._loose = frozenset(run.loose)
         self._observed = dict(run.observed)
         self._unindexed = list(run.outcomes.values())
@@ -94,6 +96,10 @@ class Journal:
         known = self._known.get(parent)
         outcomes = [known[ordinal][0] for ordinal in sorted(known)] if known else []
         return [outcome for outcome in outcomes if outcome.call not in self._loose]
+
+    def strands_of(self, frame: str) -> list[str]:
+        """Return the paths of a frame and of its strands that have calls on record."""
+        return [frame, *(path for path in self._strands if _ids.frame_of(path) == frame)]
 
     def is_loose(self, call: str) -> bool:
         """Tell whether a recorded call may give way to another: it was made on the branch of a retried failure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _context, _ids, serde
@@ -27,6 +28,7 @@ from milepost.question import Interrupt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from milepost._async import Loop
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState
@@ -63,6 +65,7 @@ class Plan(Struct):
     config: Mapping[str, Any]
     store: Store | None
     pool: Pool
+    loop: Loop
     clock: Clock
     engine: Any
     patience: float
@@ -104,7 +107,7 @@ class Execution:
         self._signal: Signal | None = None
         self._cause: BaseException | None = None
         self._delivered: list[tuple[BaseException, str]] = []
-        self._heard: dict[str, int] = {}
+        self._heard: dict[str, Mapping[str, int]] = {}
         self._root: Frame | None = None
         if taken is not None:
             self.thread_id = taken.state.thread
@@ -155,6 +158,8 @@ class Execution:
                 self._cause = cause
             if self._signal is None or isinstance(self._signal, Restart):
                 self._signal = Stopped()
+        if cause is not None:
+            self.watch.coroutines.cancel()
 
     def received(self) -> None:
         """In replay-always mode every outcome that was not on record makes the body start over."""
@@ -193,15 +198,17 @@ class Execution:
         with self._lock:
             self._delivered.append((error, call))
 
-    def heard(self, call: str, made: int) -> None:
-        """Remember how many calls a frame had made when it first got the failure of this one."""
+    def heard(self, call: str, made: Mapping[str, int]) -> None:
+        """Remember how many calls a frame and its strands had made when it first got the failure of this one."""
         with self._lock:
             self._heard.setdefault(call, made)
 
     def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
         """Return how many calls their frames had made when they got these failures, where they got them."""
         with self._lock:
-            return {call: self._heard[call] for call in calls if call in self._heard}
+            return {
+                key: made for call in calls if call in self._heard for key, made in self._heard[call].items()
+            }
 
     def sources(self, error: BaseException) -> tuple[str, ...]:
         """Return the calls whose exceptions are in this one's chain of causes and contexts."""
@@ -239,11 +246,16 @@ class Execution:
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
-        scope = Scope(store=self.plan.store, previous=self._previous)
+        scope = Scope(loop=self.plan.loop, store=self.plan.store, previous=self._previous)
         self._root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
 
+        def function() -> Any:
+            if step.is_async:
+                return scope.loop.run(frame, partial(step.invoke, frame, (given,), {}), self.plan.patience)
+            return step.invoke(frame, (given,), {})
+
         def body() -> Ended:
-            return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
+            return frame.run(function, self.plan.patience)
 
         return _context.run_within(frame, body)
 
@@ -340,7 +352,7 @@ class Execution:
         raise error if self._cause is None else self._cause  # Ctrl-C while writing is still Ctrl-C
 
     def _pause(self) -> Paused:
-        questions = tuple(sorted(self._asked.values(), key=lambda question: _order(question.call)))
+        questions = tuple(sorted(self._asked.values(), key=lambda question: _ids.order(question.call)))
         record = Interrupted(
             at=self._now(), questions=questions, written=dict(self._written), pending=self._unfinished()
         )
@@ -410,14 +422,10 @@ class Execution:
         running = (
             [] if frame is None else [path for path, future in frame.children.items() if future.is_begun()]
         )
-        return tuple(sorted(running, key=_order))
+        return tuple(sorted(running, key=_ids.order))
 
     def _now(self) -> str:
         return self.clock.now().isoformat()
-
-
-def _order(path: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in path.split("."))
 
 
 def _lost(thread: str, position: int) -> OwnershipLost:

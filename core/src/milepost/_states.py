@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from milepost import _claim, state
 from milepost._declared import Declared, I, R
 from milepost._run import finished_at, pending, returned
+from milepost._twin import twin
 from milepost.checkpoint import Status
 from milepost.errors import NoCheckpointer
 
@@ -60,6 +61,8 @@ class States(Declared[I, R]):
             error=None if failed is None else f"{failed.error.type}: {failed.error.message}",
             owner=None if head is None else head.owner,
         )
+
+    aget_state = twin(get_state)
 
 
 def _last_result(checkpointer: Checkpointer, thread: str, position: int, declared: Any) -> Any:

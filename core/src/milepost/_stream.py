@@ -13,7 +13,7 @@ from milepost.events import CustomWritten, RunInterrupted, TaskFinished, Workflo
 from milepost.question import INTERRUPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from queue import SimpleQueue
 
     from milepost._pool import Pool
@@ -78,24 +78,7 @@ def iterate(
     from queue import SimpleQueue
 
     queue: SimpleQueue[Any] = SimpleQueue()
-
-    def watch(event: Event) -> None:
-        for mode in modes:
-            for item in chunk(event, mode):
-                queue.put((mode, item))
-
-    def body() -> None:
-        try:
-            work(watch)
-            queue.put(_END)
-        except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
-            queue.put(_Failed(error))
-
-    frame, engine = _context.frame(), _context.engine()
-    thread = threading.Thread(
-        target=_context.run_apart, args=(frame, engine, body), name="milepost-body", daemon=False
-    )
-    thread.start()
+    thread = _begin(work, modes, queue.put)
     try:
         while (item := _next(queue, pool)) is not _END:
             if isinstance(item, _Failed):
@@ -104,6 +87,60 @@ def iterate(
     finally:
         leave()
         thread.join()
+
+
+async def aiterate(
+    work: Callable[[Callable[[Event], None]], None],
+    leave: Callable[[], None],
+    modes: tuple[str, ...],
+    *,
+    labelled: bool,
+) -> AsyncIterator[Chunk]:
+    """Do what :func:`iterate` does, for a consumer on an event loop."""
+    import asyncio
+
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def put(item: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left who could be told
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    _begin(work, modes, put)
+    item: Any = None
+    try:
+        while (item := await queue.get()) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item if labelled else item[1]
+    finally:
+        leave()
+        while item is not _END and not isinstance(item, _Failed):
+            item = await queue.get()
+
+
+def _begin(
+    work: Callable[[Callable[[Event], None]], None], modes: tuple[str, ...], put: Callable[[Any], None]
+) -> threading.Thread:
+    """Begin the work in a thread that puts ``(mode, chunk)`` pairs, and in the end how it ended."""
+
+    def watch(event: Event) -> None:
+        for mode in modes:
+            for item in chunk(event, mode):
+                put((mode, item))
+
+    def body() -> None:
+        try:
+            work(watch)
+            put(_END)
+        except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
+            put(_Failed(error))
+
+    frame, engine = _context.frame(), _context.engine()
+    thread = threading.Thread(
+        target=_context.run_apart, args=(frame, engine, body), name="milepost-body", daemon=False
+    )
+    thread.start()
+    return thread
 
 
 def _next(queue: SimpleQueue[Any], pool: Pool) -> Any:

@@ -31,7 +31,7 @@ def step_of(function: Any, *, name: str | None, kind: str) -> Step:
     """Look at a function once: its name, its annotations, and what it wants injected.
 
     Raises:
-        InvalidDefinition: it cannot be called, or is a generator or coroutine function.
+        InvalidDefinition: it cannot be called, or is a generator function.
     """
     import inspect
 
@@ -46,8 +46,6 @@ def step_of(function: Any, *, name: str | None, kind: str) -> Step:
         raise InvalidDefinition(
             f"{where} is a generator: return a list, and write progress with `writer: StreamWriter`"
         )
-    if inspect.iscoroutinefunction(plain):
-        raise InvalidDefinition(f"{where} is async: this version runs synchronous functions; write `def`")
     signature, hints = _inject.signature(function), _inject.hints(function)
     return Step(
         name=str(label),
@@ -57,6 +55,7 @@ def step_of(function: Any, *, name: str | None, kind: str) -> Step:
         hints=hints,
         injected=_inject.wanted(signature, hints, KINDS),
         returns=hints.get("return", Any),
+        is_async=inspect.iscoroutinefunction(plain),
     )
 
 
@@ -143,7 +142,7 @@ def task(function: Any = None, /, *, name: str | None = None) -> Any:
         name: the name to record and stream; the function's own by default.
 
     Raises:
-        InvalidDefinition: the function is a generator or a coroutine function.
+        InvalidDefinition: the function is a generator function.
     """
     if function is None:
         return functools.partial(Task, name=name)

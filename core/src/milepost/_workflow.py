@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import types
 import typing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _claim, _context, _owner, _stream, serde
+from milepost import _async, _claim, _context, _owner, _stream, serde
 from milepost._call import Watch
 from milepost._declared import I, Options, Place, R, S, with_thread
 from milepost._engine import current_engine
 from milepost._run import Execution, Final, Paused, Plan, Returned, pending, returned
 from milepost._states import States
-from milepost._step import Scope
+from milepost._step import Scope, Step
 from milepost._struct import replace
 from milepost.checkpoint import Value, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
@@ -21,9 +22,10 @@ from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from milepost._frame import Frame
+    from milepost._future import TaskFuture
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
     from milepost.checkpoint import Checkpointer, Parent
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Workflow(States[I, R]):
-    """A function under ``@entrypoint``: call ``invoke`` or ``stream``; ``func`` is the function itself."""
+    """A function under ``@entrypoint``: call ``invoke`` or ``stream``, or their async twins; ``func`` is the function."""
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -66,7 +68,44 @@ class Workflow(States[I, R]):
         frame: Frame | None = _context.frame()
         if frame is not None:
             return self._invoke_nested(frame, input, config, thread_id)
-        return _answer(self._run(self._place(config, thread_id), input, Watch()))
+        watch = Watch()
+
+        def run() -> Any:
+            return _answer(self._run(self._place(config, thread_id), input, watch))
+
+        return _async.off_loop(run, watch.leave) if _context.runs_loop() else run()
+
+    async def ainvoke(
+        self,
+        input: I | Command | None,  # noqa: A002
+        config: RunnableConfig | Mapping[str, Any] | None = None,
+        *,
+        thread_id: str | None = None,
+    ) -> Any:
+        """Do what :meth:`invoke` does, without blocking the event loop.
+
+        A coroutine function's body runs on this loop, a function's in a thread. Cancelling stops the run at its next
+        boundary: coroutines under way are cancelled and run again when it goes on, functions that have begun are waited
+        for and recorded, and ``ainvoke(None)`` continues. Cancelling once more does not wait.
+
+        Args:
+            input: as for :meth:`invoke`.
+            config: as for :meth:`invoke`.
+            thread_id: as for :meth:`invoke`.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled.
+            MilepostError: what :meth:`invoke` raises.
+        """
+        frame: Frame | None = _context.frame()
+        if frame is not None:
+            return await self._call_nested(frame, (input, config, thread_id), frame.scope.loop)
+        watch, loop = Watch(), _async.Loop.here()
+
+        def run() -> Any:
+            return _answer(self._run(self._place(config, thread_id, loop), input, watch))
+
+        return await _async.in_thread(run, watch.leave)
 
     def stream(
         self,
@@ -98,18 +137,53 @@ class Workflow(States[I, R]):
         modes, labelled = _stream.checked(stream_mode)
         frame: Frame | None = _context.frame()
         if frame is not None:
-            return self._stream_nested(frame, input, config, thread_id, (modes, labelled))
+            work = self._work_nested(frame, input, config, thread_id)
+            return _stream.iterate(work, _stay, modes, labelled=labelled, pool=frame.execution.pool)
         place = self._place(config, thread_id)
         watch = Watch()
-
-        def work(tell: Callable[[Event], None]) -> None:
-            watch.functions[()] = tell
-            self._run(place, input, watch)
 
         def leave() -> None:
             watch.left = True
 
+        work = self._work(place, input, watch)
         return _stream.iterate(work, leave, modes, labelled=labelled, pool=place.engine.pool)
+
+    def astream(
+        self,
+        input: I | Command | None,  # noqa: A002
+        config: RunnableConfig | Mapping[str, Any] | None = None,
+        *,
+        thread_id: str | None = None,
+        stream_mode: str | Sequence[str] = "updates",
+    ) -> AsyncIterator[Any]:
+        """Do what :meth:`stream` does, for ``async for``; closing it or cancelling is as for :meth:`ainvoke`.
+
+        Args:
+            input: as for :meth:`invoke`.
+            config: as for :meth:`invoke`.
+            thread_id: as for :meth:`invoke`.
+            stream_mode: as for :meth:`stream`.
+
+        Raises:
+            InvalidStreamMode: a mode does not exist.
+            MilepostError: what :meth:`invoke` raises, at the first chunk.
+        """
+        modes, labelled = _stream.checked(stream_mode)
+        frame: Frame | None = _context.frame()
+        if frame is not None:
+            work = self._work_nested(frame, input, config, thread_id)
+            return _stream.aiterate(work, _stay, modes, labelled=labelled)
+        place, watch = self._place(config, thread_id, _async.Loop.here()), Watch()
+        return _stream.aiterate(self._work(place, input, watch), watch.leave, modes, labelled=labelled)
+
+    def _work(
+        self, place: Place, given: I | Command | None, watch: Watch
+    ) -> Callable[[Callable[[Event], None]], None]:
+        def work(tell: Callable[[Event], None]) -> None:
+            watch.functions[()] = tell
+            self._run(place, given, watch)
+
+        return work
 
     def _run(
         self, place: Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
@@ -185,14 +259,36 @@ class Workflow(States[I, R]):
         config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
     ) -> Any:
+        if not _context.runs_loop():
+            return self._call_nested(frame, (given, config, thread_id), frame.scope.loop, inline=True).result()
+        # The loop of this thread is blocked until this returns: what is inside gets one of its own.
+        with closing(_async.Loop()) as loop:
+
+            def run() -> Any:
+                return self._call_nested(frame, (given, config, thread_id), loop, inline=True).result()
+
+            return _async.off_loop(run, frame.execution.watch.leave)
+
+    def _call_nested(
+        self,
+        frame: Frame,
+        asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None],
+        loop: _async.Loop,
+        *,
+        inline: bool = False,
+    ) -> TaskFuture[Any]:
+        """Make the call: as a part of the run around it, or as a run of its own on another thread."""
+        given, config, thread_id = asked
         merged, thread = with_thread(config, thread_id)
+        scope = self._scope(frame, loop)
         if self._is_elsewhere(frame, thread):
-            return self._call_elsewhere(frame, given, merged)
+            step, arguments = self._elsewhere(given, merged, loop)
+            return frame.call(step, arguments, {}, scope=scope, inline=inline)
         if isinstance(given, Command):
             raise InvalidCommand(
                 f"workflow {self.name!r} runs here as part of the run around it: answers go to that run's thread"
             )
-        return frame.call(self._nested, (given,), {}, scope=self._scope(frame), inline=True).result()
+        return frame.call(self._nested, (given,), {}, scope=scope, inline=inline)
 
     def _is_elsewhere(self, frame: Frame, thread: Any) -> bool:
         """Tell whether a nested call names another thread, or the same id in another backend."""
@@ -205,8 +301,10 @@ class Workflow(States[I, R]):
             return False
         return check_thread_id(thread) != frame.thread_id or checkpointer is not around
 
-    def _call_elsewhere(self, frame: Frame, given: I | Command | None, config: Mapping[str, Any]) -> Any:
-        place = self._place(cast("RunnableConfig", config), None)
+    def _elsewhere(
+        self, given: I | Command | None, config: Mapping[str, Any], loop: _async.Loop
+    ) -> tuple[Step, tuple[Any, ...]]:
+        place = self._place(cast("RunnableConfig", config), None, loop)
 
         def run_there(given: I | Command | None, _thread: str) -> Any:
             inner: Frame = _context.required("a nested workflow")
@@ -217,29 +315,30 @@ class Workflow(States[I, R]):
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise
 
-        step = replace(self._step, function=run_there, injected={}, returns=self._step.returns)
-        return frame.call(step, (given, place.thread), {}, scope=self._scope(frame), inline=True).result()
+        step = replace(self._step, function=run_there, injected={}, is_async=False)
+        return step, (given, place.thread)
 
-    def _scope(self, frame: Frame) -> Scope:
+    def _scope(self, frame: Frame, loop: _async.Loop) -> Scope:
         store = (
             current_engine().store_for(self, self._options.store)
             if self._options.store is not None
             else frame.store
         )
         return Scope(
-            namespace=(*frame.scope.namespace, f"{self.name}:{frame.path}/{frame.ordinal}"), store=store
+            loop=loop,
+            namespace=(*frame.scope.namespace, f"{self.name}:{frame.path}/{frame.ordinal}"),
+            store=store,
         )
 
-    def _stream_nested(
+    def _work_nested(
         self,
         frame: Frame,
         given: I | Command | None,
         config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
-        modes: tuple[tuple[str, ...], bool],
-    ) -> Iterator[Any]:
+    ) -> Callable[[Callable[[Event], None]], None]:
         def work(tell: Callable[[Event], None]) -> None:
-            scope = self._scope(frame)
+            scope = self._scope(frame, frame.scope.loop)
             watch = frame.execution.watch
             watch.functions[scope.namespace] = tell
             try:
@@ -248,7 +347,7 @@ class Workflow(States[I, R]):
                 del watch.functions[scope.namespace]
             tell(WorkflowFinished(namespace=scope.namespace, name=self.name, result=value))
 
-        return _stream.iterate(work, _stay, modes[0], labelled=modes[1], pool=frame.execution.pool)
+        return work
 
 
 def _stay() -> None:
@@ -270,7 +369,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         store: likewise for long-term memory.
 
     Raises:
-        InvalidDefinition: the function is a generator or coroutine function, or takes no input.
+        InvalidDefinition: the function is a generator function, or takes no input.
     """
 
     class final(Final, Generic[R, S]):  # noqa: N801 - LangGraph's name

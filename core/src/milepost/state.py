@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from milepost import _ids
 from milepost._struct import Struct
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
         found.append(
             TaskState(id=question.call, name="interrupt", status="interrupted", interrupts=(by_id[id_],))
         )
-    return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
+    return tuple(sorted(found, key=lambda task: _ids.order(task.id)))
 
 
 def _task(outcome: Outcome) -> TaskState:
