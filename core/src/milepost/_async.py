@@ -142,6 +142,9 @@ class Loop:
             with suppress(KeyboardInterrupt, SystemExit):  # raised in a Task: whoever awaits it has it, too
                 loop.run_forever()
                 ended = True
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
     def close(self) -> None:
         """End the thread, if there is one; nothing may be under way."""
@@ -149,11 +152,9 @@ class Loop:
             loop, thread = self._loop, self._thread
         if loop is None or thread is None or thread is threading.current_thread():
             return
-        loop.call_soon_threadsafe(loop.stop)
+        with suppress(RuntimeError):  # closed before
+            loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
 
     def submit(self, job: Job) -> None:
         """Begin a job on the loop, unless somebody else does first."""
