@@ -45,6 +45,15 @@ def run(awaitable):
     return asyncio.run(main())
 
 
+@pytest.fixture
+def once(engine, checkpointer):
+    """The current engine, never in replay-always mode: for tasks that end only when the body goes on."""
+    made = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with made:
+        yield made
+    made.close()
+
+
 def outcomes(workflow, thread_id="t"):
     return {each.id: each.status for each in workflow.get_state(thread_id=thread_id).tasks}
 
@@ -294,6 +303,7 @@ def test_no_nesting_blocks_with_one_worker(workers):
 # -- coroutines side by side -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("once")
 def test_coroutines_side_by_side_replay_in_whatever_order_they_went():
     order = []
 
@@ -317,16 +327,14 @@ def test_coroutines_side_by_side_replay_in_whatever_order_they_went():
         found = await asyncio.gather(*map(strand, range(3)))
         return [*found, interrupt("go on?")]
 
-    engine = milepost.Engine(checkpointer="memory://")
-    with engine:
-        run(workflow.ainvoke("x", CONFIG))
-        assert run(workflow.ainvoke(Command(resume=9), CONFIG)) == [1, 2, 3, 9]
-        calls = set(outcomes(workflow))
-    engine.close()
+    run(workflow.ainvoke("x", CONFIG))
+    assert run(workflow.ainvoke(Command(resume=9), CONFIG)) == [1, 2, 3, 9]
+    calls = set(outcomes(workflow))
     assert order == [2, 1, 0, 2, 1, 0], "they go on in recorded order"
     assert calls == {f"~{strand}.{call}" for strand in range(3) for call in range(2)}
 
 
+@pytest.mark.usefixtures("once")
 def test_what_depends_on_which_ended_first_is_the_same_on_replay():
     gates = {}
 
@@ -368,6 +376,7 @@ def test_a_strand_may_begin_strands():
     assert run(workflow.ainvoke(Command(resume=0), CONFIG)) == [[2, 4, 6], [11, 22, 24], 0]
 
 
+@pytest.mark.usefixtures("once")
 def test_a_failed_strand_is_tried_again_and_what_it_cancelled_too():
     tally, hangs = Tally(), [True]
 
@@ -614,6 +623,7 @@ def test_cancelling_goes_down_to_the_calls_of_what_is_cancelled():
     assert tally["leaf"] == 2
 
 
+@pytest.mark.usefixtures("once")
 @pytest.mark.parametrize("call", ["invoke", "ainvoke"])
 def test_cancel_stops_a_coroutine_that_has_begun(call):
     @task
