@@ -242,6 +242,8 @@ async def _drive(frame: Frame, make: Callable[[], Awaitable[Any]], patience: flo
     except asyncio.CancelledError as error:
         result = Result(error=error)
     frame.over = True
+    if frame.base.held is not None:
+        _Quiet.install(asyncio.get_running_loop())
     while left := list(frame.strand_tasks):
         for task in left:
             task.cancel()
@@ -287,6 +289,29 @@ def signal_in(error: BaseException) -> Signal | None:
             if (found := signal_in(inner)) is not None:
                 return found
     return None
+
+
+class _Quiet:
+    """A loop's exception handler that does not report control flow in Tasks whose results nobody asks for any more."""
+
+    def __init__(self, given: Callable[..., object] | None) -> None:
+        self._given = given
+
+    @classmethod
+    def install(cls, loop: asyncio.AbstractEventLoop) -> None:
+        """Put it before the loop's own handler, unless it is there."""
+        given = loop.get_exception_handler()
+        if not isinstance(given, cls):
+            loop.set_exception_handler(cls(given))
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None and signal_in(error) is not None:
+            return
+        if self._given is None:
+            loop.default_exception_handler(context)
+        else:
+            self._given(loop, context)
 
 
 def is_cancellation(error: BaseException) -> bool:

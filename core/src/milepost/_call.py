@@ -134,6 +134,8 @@ class Frame(Protocol):
     def config(self) -> Mapping[str, Any]: ...
     @property
     def store(self) -> Store | None: ...
+    dropped: bool
+
     def write(self, value: Any) -> None: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
 
@@ -181,6 +183,7 @@ class Call:
         "inner",
         "kwargs",
         "step",
+        "undecided",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - made in one place
@@ -205,6 +208,7 @@ class Call:
         self._permit = [True]
         self._task: Any = None
         self._given_up = False
+        self.undecided = False  # its awaiting was cancelled while its frame suspended: by whom, the next time will tell
 
     def claim(self) -> bool:
         """Return True to exactly one caller: it runs the call, or cancels it, or sees to it that nobody does."""
@@ -263,10 +267,22 @@ class Call:
             self.frame.execution.pool.submit(_Part(partial(self._guarded, self.cancel)))
             return True
         if self.step.is_async:
-            self._given_up = True
-            with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
-                self.inner.scope.loop.soon(self._cancel_coroutine)
+            self._stop_coroutine()
         return self.step.is_async
+
+    def drop(self) -> None:
+        """Cancel a coroutine and record nothing: it runs again when it is called again. A function goes on."""
+        if self.step.is_async:
+            self.inner.dropped = True
+            if self.claim():
+                self.future._settle(error=Stopped())  # noqa: SLF001
+            else:
+                self._stop_coroutine()
+
+    def _stop_coroutine(self) -> None:
+        self._given_up = True
+        with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
+            self.inner.scope.loop.soon(self._cancel_coroutine)
 
     # -- coroutines, on their loop -------------------------------------------------------------------------------
 

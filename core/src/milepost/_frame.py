@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from milepost import _async, _ids, serde
 from milepost._call import Call, Ended, identity, raised
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+Gave: TypeAlias = Literal["cancel", "undecided", "leave"]
+
+
 class Frame:
     """One execution of a body, a task or a nested workflow.
 
@@ -35,6 +38,7 @@ class Frame:
         "held",
         "above",
         "children",
+        "dropped",
         "execution",
         "home",
         "latched",
@@ -60,6 +64,7 @@ class Frame:
         self.home: Any = None  # the asyncio Task that runs it, if one does
         self.above: Frame | None = None  # what it is a strand of
         self.strands = 0
+        self.dropped = False  # its coroutine is cancelled, and that is no outcome
         self.over = False  # its coroutine has ended: what its strands still do does not count
         self.strand_tasks: dict[Any, Any] = {}
         self._base: Frame | None = None
@@ -266,25 +271,28 @@ class Frame:
             frame = frame.above
         return tuple(made)
 
-    def gave_up(self, number: int, call: str, *, known: bool) -> bool:
-        """Tell that awaiting a call was cancelled. Returns whether the call is to be cancelled, too.
+    def gave_up(self, number: int, call: str, *, known: bool) -> Gave:
+        """Tell that awaiting a call was cancelled; return what becomes of the call.
 
-        Not where the run stops, or where this frame is about to suspend: then nothing was decided, and it will be
-        awaited again.
+        Where the run stops or this frame has ended, the call is left alone. Where the frame suspends, or is itself dropped,
+        it is not known whether it would have been cancelled but for that (``asyncio.TaskGroup`` cancels what is beside a
+        question): the call goes on for as long as a pause waits, is then dropped, and runs again when it is awaited
+        again. Otherwise the call is cancelled, and that its awaiting was cancelled is recorded.
         """
-        if self.base.over:
-            return False
+        base = self.base
         try:
             self.execution.check()
         except Signal as signal:
             self.latch(signal)
-            return False
-        if self.base.held is not None:
-            self.latch(self.base.held)
-            return False
+            return "leave"
+        if base.dropped or base.held is not None:
+            self.latch(base.held or Stopped())
+            return "undecided"
+        if base.over:
+            return "leave"
         if not known:
             self.saw(number, "await", call, answer=True)
-        return True
+        return "cancel"
 
     def received(self, future: TaskFuture[Any], *, live: bool) -> None:
         """Tell that this frame has waited for a future; a suspended one suspends this frame too."""
@@ -431,6 +439,8 @@ class Frame:
             self.execution.check()
         except Signal as signal:
             return Ended(signal=self.latch(signal))
+        if self.dropped:
+            return Ended(signal=self.latch(Stopped()))
         error = CancelledError(f"{self.name!r} was cancelled")
         error.__cause__ = cause
         return Ended(error=error, cancelled=True)
@@ -453,6 +463,8 @@ class Frame:
                 future._settle(error=Stopped())  # noqa: SLF001
             elif stopped and not call.begun:
                 continue  # whoever has claimed it finds that the run stops; nobody has, if Ctrl-C came in between
+            elif call.undecided and not future._block(self.execution.engine.pause_wait):  # noqa: SLF001
+                call.drop()
             elif deadline is None:
                 future._wait_here()  # noqa: SLF001
             elif not future._block(max(0.0, deadline - self.execution.clock.monotonic())):  # noqa: SLF001

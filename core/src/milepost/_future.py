@@ -25,6 +25,7 @@ class Call(Protocol):
     """The call behind a future: what a future asks of it."""
 
     begun: bool
+    undecided: bool
     step: Any
 
     def claim(self) -> bool: ...
@@ -52,7 +53,7 @@ class Frame(Protocol):
     def times_out(self, call: str, live: Callable[[], bool]) -> bool: ...
     def next_observation(self, what: str, call: str) -> tuple[int, Any]: ...
     def saw(self, number: int, what: str, call: str, *, answer: bool) -> None: ...
-    def gave_up(self, number: int, call: str, *, known: bool) -> bool: ...
+    def gave_up(self, number: int, call: str, *, known: bool) -> str: ...
     def received(self, future: TaskFuture[Any], *, live: bool) -> None: ...
 
 
@@ -255,8 +256,12 @@ class TaskFuture(Future[T], Generic[T]):
     def _give_up(self, frame: Frame | None, number: int, *, known: bool) -> None:
         """Cancel the call because awaiting it was cancelled, unless that only means that the run stops."""
         call = self._call
-        if (frame is None or frame.gave_up(number, self._path, known=known)) and call is not None:
-            call.give_up()
+        what = "cancel" if frame is None else frame.gave_up(number, self._path, known=known)
+        if call is not None and what != "leave":
+            if what == "cancel":
+                call.give_up()
+            else:
+                call.undecided = True
 
     def _wait_here(self) -> None:
         call = self._call
