@@ -315,13 +315,12 @@ def test_coroutines_side_by_side_replay_in_whatever_order_they_went():
         @task
         async def gated(number: int) -> int:
             await gates[number].wait()
-            if number:
-                gates[number - 1].set()
             return number
 
         async def strand(number):
             first = await gated(number)
             order.append(first)
+            gates[first - 1].set()
             return await increment(first)
 
         found = await asyncio.gather(*map(strand, range(3)))
@@ -494,6 +493,52 @@ def test_a_question_in_a_task_group_suspends(asking):
     assert (found, sorted(answers)) == (["A", "B"], ["a", "b"])
 
 
+@pytest.mark.usefixtures("once")
+def test_a_coroutine_beside_a_question_in_a_task_group_is_recorded_and_not_executed_again():
+    tally = Tally()
+
+    @task
+    async def beside() -> int:
+        await asyncio.sleep(0.01)
+        return tally("beside")
+
+    async def strand():
+        return await beside()
+
+    @entrypoint
+    async def workflow(_given: str) -> list:
+        return await grouped(strand(), ask_here("a"))
+
+    run(workflow.ainvoke("x", CONFIG))
+    assert run(workflow.ainvoke(Command(resume="A"), CONFIG)) == [1, "A"]
+
+
+def test_a_wait_that_times_out_beside_a_question_does_not_hold_up_the_pause_for_ever(checkpointer):
+    @task
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    async def strand():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(endless(), 0.02)
+        return await increment(1)
+
+    @task
+    async def around() -> list:
+        return await asyncio.gather(ask("a"), strand())
+
+    @entrypoint
+    async def workflow(_given: str) -> list:
+        return await around()
+
+    engine = milepost.Engine(checkpointer=checkpointer, pause_wait=0.1)
+    with engine:
+        asked = run(workflow.ainvoke("x", CONFIG))["__interrupt__"]
+        assert [each.value for each in asked] == ["a"]
+        assert run(workflow.ainvoke(Command(resume="A"), CONFIG)) == ["A", 2]
+    engine.close()
+
+
 # -- cancelling what is awaited --------------------------------------------------------------------------------------
 
 
@@ -618,7 +663,12 @@ def test_cancelling_goes_down_to_the_calls_of_what_is_cancelled():
         interrupt("go on?")
 
     run(workflow.ainvoke("x", CONFIG))
-    assert outcomes(workflow) == {"0": "cancelled", "0.0": "cancelled", "0.1": "cancelled", "1": "interrupted"}
+    assert outcomes(workflow) == {
+        "0": "cancelled",
+        "0.0": "cancelled",
+        "0.1": "cancelled",
+        "1": "interrupted",
+    }
     run(workflow.ainvoke(Command(resume=1), CONFIG))
     assert tally["leaf"] == 2
 
@@ -819,7 +869,7 @@ def test_workflows_nest_in_coroutines(inner, how, call):
         elif how == "blocking":
             found = inner.invoke(n)
         elif how == "stream":
-            found = [chunk async for chunk in inner.astream(n, stream_mode="values")][0]
+            found = [chunk async for chunk in inner.astream(n, stream_mode="values")][-1]
         elif how == "elsewhere":
             found = await inner.ainvoke(n, thread_id="other")
         else:
@@ -887,7 +937,9 @@ def test_states_and_stores_have_async_twins():
     store = InMemoryStore()
 
     @entrypoint(store=store)
-    async def workflow(n: int, *, store: milepost.BaseStore, previous: int | None = None) -> entrypoint.final[int, int]:
+    async def workflow(
+        n: int, *, store: milepost.BaseStore, previous: int | None = None
+    ) -> entrypoint.final[int, int]:
         await store.aput(("a",), "k", {"n": n})
         found = await store.aget(("a",), "k")
         return entrypoint.final(value=found.value["n"] + (previous or 0), save=n)

@@ -50,7 +50,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Side by side: ``gather``, ``group``, ``completed`` one by one, or ``wait`` for whichever is first, and call again."""
+    """Side by side: ``gather``, ``group``, ``completed`` one by one, or ``wait`` for the first and call again."""
 
     how: str
     steps: tuple[Any, ...]
@@ -139,7 +139,9 @@ class Interpreter:
 
     async def run(self, step: Any, site: str, shared: list[Any]) -> Any:
         if any(word in repr(step) for word in ("Ask", "Turn", "timed")):
-            shared = Unshared()  # what races with an answer, a turn of the loop or a time may not decide what is called
+            shared = (
+                Unshared()
+            )  # what races with an answer, a turn of the loop or a time may not decide what is called
         found = await getattr(self, f"_{type(step).__name__.lower()}")(step, site, shared)
         shared.append(site)
         return found
@@ -170,7 +172,9 @@ class Interpreter:
                 tasks = [group.create_task(each) for each in coroutines]
             return [each.result() for each in tasks]
         if step.how == "completed":
-            tasks = [asyncio.create_task(each) for each in coroutines]  # as_completed itself begins them at random
+            tasks = [
+                asyncio.create_task(each) for each in coroutines
+            ]  # as_completed itself begins them at random
             return [await each for each in asyncio.as_completed(tasks)]
         waiting, found = {asyncio.ensure_future(each) for each in coroutines}, []
         while waiting:

@@ -15,7 +15,6 @@ from sys import modules
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from milepost import _context
 from milepost._clock import LOOK_SECONDS
 from milepost._signals import Signal, Stopped, Suspended
 
@@ -31,32 +30,25 @@ _ROUNDS: Final = 64
 _BLIND_ROUNDS: Final = 8
 
 
-class Execution(Protocol):
-    """What this module asks of the execution that a frame belongs to."""
-
-    watch: Any
-    pool: Any
-
-    def stop(self, cause: BaseException) -> None: ...
-
-
 class Frame(Protocol):
     """What this module asks of a frame."""
 
     home: Any
     over: bool
-    strand_tasks: dict[Any, Frame]
     latched: Signal | None
-    above: Any
-    base: Any
     ordinal: int
+    strand_tasks: dict[Any, Any]
 
+    @property
+    def base(self) -> Any: ...
+    @property
+    def above(self) -> Any: ...
     @property
     def execution(self) -> Any: ...
     def latch(self, signal: Signal) -> Signal: ...
 
 
-class Future(Protocol[T]):
+class Future(Protocol):
     """What this module asks of a task future."""
 
     _order: int
@@ -171,9 +163,7 @@ class Loop:
         """
         self.get().call_soon_threadsafe(function, *args, context=context)
 
-    def run(
-        self, frame: Frame, make: Callable[[], Awaitable[Any]], patience: float | None = None
-    ) -> Any:
+    def run(self, frame: Frame, make: Callable[[], Awaitable[Any]], patience: float | None = None) -> Any:
         """Run a coroutine as a frame's own and block this thread until it has ended; a copy of the context goes along.
 
         Raises:
@@ -371,7 +361,7 @@ def _turns_of(loop: asyncio.AbstractEventLoop) -> _Turns:
         return found
 
 
-async def settled(future: Future[Any]) -> None:
+async def settled(future: Future) -> None:
     """Wait until a task future has settled and its turn has come; never returns without a turn of the loop."""
     import asyncio
 

@@ -39,7 +39,7 @@ class Watch:
     ) -> None:
         self.functions: dict[Namespace, Callable[[Event], None]] = {}
         self.left = False
-        self.coroutines = Coroutines() if around is None else around.watch.coroutines
+        self.coroutines: Coroutines = Coroutines() if around is None else around.watch.coroutines
         self._around = around
         if function is not None:
             self.functions[()] = function
@@ -122,10 +122,22 @@ class Execution(Protocol):
 class Frame(Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
 
+    home: Any
+    over: bool
+    dropped: bool
+    latched: Signal | None
+    ordinal: int
+    strand_tasks: dict[Any, Any]
+
+    @property
+    def base(self) -> Any: ...
+    @property
+    def above(self) -> Any: ...
     @property
     def execution(self) -> Execution: ...
     @property
     def scope(self) -> Scope: ...
+    def latch(self, signal: Signal) -> Signal: ...
     @property
     def thread_id(self) -> str | None: ...
     @property
@@ -134,8 +146,6 @@ class Frame(Protocol):
     def config(self) -> Mapping[str, Any]: ...
     @property
     def store(self) -> Store | None: ...
-    dropped: bool
-
     def write(self, value: Any) -> None: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
 
@@ -167,7 +177,8 @@ class Ended:
 class Call:
     """A call that is not on record: claimed by one thread, run once, its outcome recorded.
 
-    A coroutine does not hold the thread that has claimed it: it runs on its loop, and a worker records what became of it.
+    A coroutine does not hold the thread that has claimed it: it runs on its loop, and a worker records what became of
+    it.
     """
 
     __slots__ = (
@@ -208,7 +219,9 @@ class Call:
         self._permit = [True]
         self._task: Any = None
         self._given_up = False
-        self.undecided = False  # its awaiting was cancelled while its frame suspended: by whom, the next time will tell
+        self.undecided = (
+            False  # its awaiting was cancelled while its frame suspended: by whom, the next time will tell
+        )
 
     def claim(self) -> bool:
         """Return True to exactly one caller: it runs the call, or cancels it, or sees to it that nobody does."""

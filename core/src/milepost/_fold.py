@@ -243,7 +243,9 @@ def _loosened(run: RunState, voids: tuple[str, ...]) -> set[str]:
         call, strand, path = key.partition("@")
         if call in after:
             after[call][path if strand else _ids.split(call)[0]] = made
-    return {call for call in _calls(run) if any(_is_after(call, *each) for each in after.items())} - set(voids)
+    return {call for call in _calls(run) if any(_is_after(call, *each) for each in after.items())} - set(
+        voids
+    )
 
 
 def _is_after(call: str, failed: str, made: dict[str, int]) -> bool:

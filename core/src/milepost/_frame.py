@@ -28,18 +28,18 @@ Gave: TypeAlias = Literal["cancel", "undecided", "leave"]
 class Frame:
     """One execution of a body, a task or a nested workflow.
 
-    What it does in an asyncio Task other than its own is a *strand*: a frame that numbers its calls for itself, and whose
-    calls are the frame's to join. So the calls of coroutines that run side by side have the same places in every order.
+    What it does in an asyncio Task other than its own is a *strand*: a frame that numbers its calls for itself, and
+    whose calls are the frame's to join. So the calls of coroutines side by side have the same places in every order.
     """
 
     __slots__ = (
         "_base",
-        "family",
-        "held",
         "above",
         "children",
         "dropped",
         "execution",
+        "family",
+        "held",
         "home",
         "latched",
         "name",
@@ -274,10 +274,10 @@ class Frame:
     def gave_up(self, number: int, call: str, *, known: bool) -> Gave:
         """Tell that awaiting a call was cancelled; return what becomes of the call.
 
-        Where the run stops or this frame has ended, the call is left alone. Where the frame suspends, or is itself dropped,
-        it is not known whether it would have been cancelled but for that (``asyncio.TaskGroup`` cancels what is beside a
-        question): the call goes on for as long as a pause waits, is then dropped, and runs again when it is awaited
-        again. Otherwise the call is cancelled, and that its awaiting was cancelled is recorded.
+        Where the run stops or this frame has ended, the call is left alone. Where the frame suspends, or is itself
+        dropped, it is not known whether the awaiting would have been cancelled but for that (``asyncio.TaskGroup``
+        cancels what is beside a question): the call goes on for as long as a pause waits, is then dropped, and runs
+        again when it is awaited again. Otherwise the call is cancelled, and what cancelled it is recorded.
         """
         base = self.base
         try:

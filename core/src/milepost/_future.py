@@ -32,6 +32,7 @@ class Call(Protocol):
     def run(self) -> None: ...
     def cancel(self) -> None: ...
     def give_up(self) -> bool: ...
+    def drop(self) -> None: ...
 
 
 class Execution(Protocol):
@@ -48,6 +49,9 @@ class Frame(Protocol):
 
     @property
     def execution(self) -> Execution: ...
+    @property
+    def base(self) -> Any: ...
+    def made(self, call: str) -> dict[str, int]: ...
     def enter(self) -> None: ...
     def observe(self, what: str, call: str, live: Callable[[], bool]) -> bool: ...
     def times_out(self, call: str, live: Callable[[], bool]) -> bool: ...
@@ -86,8 +90,8 @@ class TaskFuture(Future[T], Generic[T]):
     on replay.
 
     In a coroutine it is awaited: ``await future``, ``asyncio.gather``, ``wait_for``, ``as_completed``, ``TaskGroup``.
-    Awaiting it raises ``asyncio.CancelledError`` where it was cancelled. When the awaiting is cancelled, so is the call:
-    at once if it has not begun, a coroutine at its next ``await``; a function that has begun goes on, and is recorded.
+    Awaiting it raises ``asyncio.CancelledError`` where it was cancelled. When the awaiting is cancelled, so is the
+    call: at once if it has not begun, a coroutine where it awaits; a function that has begun goes on, and is recorded.
     That the awaiting was cancelled is recorded, too: on replay it does not return, but waits to be cancelled again.
     """
 
@@ -297,8 +301,8 @@ class TaskFuture(Future[T], Generic[T]):
 
 def _would_block(what: str, on: str) -> WouldBlock:
     return WouldBlock(
-        f"{what} would block the event loop of this thread, perhaps for ever, until {on} ends: await it, or for several "
-        f"use asyncio.gather or `async for` over milepost.as_completed"
+        f"{what} would block the event loop of this thread, perhaps for ever, until {on} ends: await it, or for "
+        f"several use asyncio.gather or `async for` over milepost.as_completed"
     )
 
 

@@ -13,7 +13,7 @@ from milepost.events import CustomWritten, RunInterrupted, TaskFinished, Workflo
 from milepost.question import INTERRUPT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
     from queue import SimpleQueue
 
     from milepost._pool import Pool
@@ -95,7 +95,7 @@ async def aiterate(
     modes: tuple[str, ...],
     *,
     labelled: bool,
-) -> AsyncIterator[Chunk]:
+) -> AsyncGenerator[Chunk, None]:
     """Do what :func:`iterate` does, for a consumer on an event loop."""
     import asyncio
 

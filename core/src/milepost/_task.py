@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from milepost import _context, _inject
 from milepost._step import Step
@@ -127,15 +127,32 @@ class BoundTask(Generic[P, R]):
         return f"<task {self._task.name} of {self.__self__!r}>"
 
 
+if TYPE_CHECKING:
+
+    class AsyncTask(Task[P, R]):
+        """A coroutine function under ``@task``, as a type checker sees it: awaiting a call gives what it returns."""
+
+        func: Callable[P, Coroutine[Any, Any, R]]  # type: ignore[assignment]  # the function is what was given
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /, *, name: str | None = None) -> AsyncTask[P, R]: ...
 @overload
 def task(function: Callable[P, R], /, *, name: str | None = None) -> Task[P, R]: ...
 @overload
-def task(*, name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(*, name: str | None = None) -> _Decorator: ...
 def task(function: Any = None, /, *, name: str | None = None) -> Any:
     """Make a function a task: ``@task``, ``@task()``, ``@task(name="…")`` or ``task(function, name="…")``.
 
-    Works on functions, methods (in the class body or bound), partials and callable objects, and changes none of them. A
-    task's outcome is recorded before its future resolves, and it does not execute again in that run.
+    Works on functions and coroutine functions, methods (in the class body or bound), partials and callable objects, and
+    changes none of them. A task's outcome is recorded before its future resolves, and it does not execute again in that
+    run.
 
     Args:
         function: what to run.

@@ -22,7 +22,7 @@ from milepost.events import RunInterrupted, WorkflowFinished
 from milepost.question import INTERRUPT, Command
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from milepost._frame import Frame
     from milepost._future import TaskFuture
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Workflow(States[I, R]):
-    """A function under ``@entrypoint``: call ``invoke`` or ``stream``, or their async twins; ``func`` is the function."""
+    """A function under ``@entrypoint``: call ``invoke``, ``stream`` or their async twins; ``func`` is the function."""
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Workflow(States[I, R]):
         *,
         thread_id: str | None = None,
         stream_mode: str | Sequence[str] = "updates",
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Do what :meth:`stream` does, for ``async for``; closing it or cancelling is as for :meth:`ainvoke`.
 
         Args:
@@ -260,7 +260,9 @@ class Workflow(States[I, R]):
         thread_id: str | None,
     ) -> Any:
         if not _context.runs_loop():
-            return self._call_nested(frame, (given, config, thread_id), frame.scope.loop, inline=True).result()
+            return self._call_nested(
+                frame, (given, config, thread_id), frame.scope.loop, inline=True
+            ).result()
         # The loop of this thread is blocked until this returns: what is inside gets one of its own.
         with closing(_async.Loop()) as loop:
 
@@ -350,6 +352,14 @@ class Workflow(States[I, R]):
         return work
 
 
+if TYPE_CHECKING:
+
+    class AsyncWorkflow(Workflow[I, R]):
+        """A coroutine function under ``@entrypoint``, as a type checker sees it."""
+
+        func: Callable[..., Coroutine[Any, Any, R]]  # type: ignore[assignment]  # the function is what was given
+
+
 def _stay() -> None:
     """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
@@ -390,7 +400,11 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
             super().__init__(value, save)
 
     @overload
-    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # a decorator class
+    def __new__(  # type: ignore[misc]  # a decorator class
+        cls, function: Callable[..., Coroutine[Any, Any, R]], /
+    ) -> AsyncWorkflow[Any, R]: ...
+    @overload
+    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # likewise
     @overload
     def __new__(  # type: ignore[misc]  # likewise
         cls, *, checkpointer: str | Checkpointer | None = None, store: str | Store | None = None
@@ -411,4 +425,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
 
 
 class _Decorator(typing.Protocol):
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, R]], /) -> AsyncWorkflow[Any, R]: ...
+    @overload
     def __call__(self, function: Callable[..., R], /) -> Workflow[Any, R]: ...
