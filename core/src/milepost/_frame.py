@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
 from milepost import _async, _ids, serde
 from milepost._call import Call, Ended, identity, raised
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+_NO_TASKS: Final[dict[Any, Any]] = {}  # most frames have no strands
 Gave: TypeAlias = Literal["cancel", "undecided", "leave"]
 
 
@@ -66,9 +67,9 @@ class Frame:
         self.strands = 0
         self.dropped = False  # its coroutine is cancelled, and that is no outcome
         self.over = False  # its coroutine has ended: what its strands still do does not count
-        self.strand_tasks: dict[Any, Any] = {}
+        self.strand_tasks: dict[Any, Any] = _NO_TASKS
         self._base: Frame | None = None
-        self.family: list[Frame] = []  # its strands that have made calls
+        self.family: tuple[Frame, ...] = ()  # its strands that have made calls
         self.held: Signal | None = None  # the first signal that it or one of its strands has latched
 
     @property
@@ -84,6 +85,8 @@ class Frame:
         self.strands += 1
         made.home, made.above, made._base = task, self, self.base
         made.children = self.children
+        if self.base.strand_tasks is _NO_TASKS:
+            self.base.strand_tasks = {}
         _async.accompany(made, task)
         return made
 
@@ -141,7 +144,7 @@ class Frame:
         """Return the next call's ordinal."""
         ordinal, self.ordinal = self.ordinal, self.ordinal + 1
         if ordinal == 0 and self._base is not None:
-            self._base.family.append(self)
+            self._base.family += (self,)
         return ordinal
 
     def call(
