@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
+    from milepost._async import Loop
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
     from milepost._policies import Policies
@@ -40,13 +41,14 @@ class Options(Struct):
 
 
 class Place(Struct):
-    """Where a call of a workflow runs: on which engine, backend and thread."""
+    """Where a call of a workflow runs: on which engine, backend, thread and event loop."""
 
     engine: Engine
     checkpointer: Checkpointer | None
     thread: str | None
     checkpoint: str | None
     config: Mapping[str, Any]
+    loop: Loop
 
 
 class Declared(Generic[I, R]):
@@ -63,7 +65,7 @@ class Declared(Generic[I, R]):
         self._step = replace(
             self._step, injected={name: p for name, p in self._step.injected.items() if name != input_name}
         )
-        self._nested = replace(self._step, function=_without_final(function))
+        self._nested = replace(self._step, function=_without_final(function, is_async=self._step.is_async))
         functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
 
@@ -83,6 +85,7 @@ class Declared(Generic[I, R]):
             config=place.config,
             store=place.engine.store_for(self, self._options.store),
             pool=place.engine.pool,
+            loop=place.loop,
             clock=place.engine.clock,
             engine=place.engine,
             patience=place.engine.pause_wait,
@@ -94,6 +97,7 @@ class Declared(Generic[I, R]):
         config: RunnableConfig | Mapping[str, Any] | None,
         thread_id: str | None,
         checkpoint_id: str | None = None,
+        loop: Loop | None = None,
     ) -> Place:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
@@ -114,6 +118,7 @@ class Declared(Generic[I, R]):
             thread=thread,
             checkpoint=checkpoint if checkpoint_id is None else checkpoint_id,
             config=merged,
+            loop=engine.loop if loop is None else loop,
         )
 
 
@@ -182,7 +187,16 @@ def _is_final(declared: Any) -> bool:
     return isinstance(declared, type) and issubclass(declared, Final)
 
 
-def _without_final(function: Callable[..., Any]) -> Callable[..., Any]:
+def _without_final(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    if is_async:
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            value = await function(*args, **kwargs)
+            return value.value if isinstance(value, Final) else value
+
+        return awaited
+
     @functools.wraps(function)
     def unwrapped(*args: Any, **kwargs: Any) -> Any:
         value = function(*args, **kwargs)

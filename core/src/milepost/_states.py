@@ -9,6 +9,7 @@ from milepost import _claim, _owner, _runs, _travel, serde, state
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
 from milepost._saved import finished_at
+from milepost._twin import twin
 from milepost.checkpoint import Status, Value
 from milepost.errors import InvalidUpdate, MilepostError, NoCheckpointer, StorageError, WrongWorkflow
 from milepost.question import Command
@@ -169,6 +170,8 @@ class States(Declared[I, R]):
         if finished is None and previous is not None:
             finished = finished_at(checkpointer, thread, previous)
         return None if finished is None else returned(checkpointer, thread, finished, self._step.returns)
+
+    aget_state = twin(get_state)
 
     # -- writing a state -----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
+    from milepost._async import Loop
     from milepost._policies import Policies
     from milepost.events import Namespace
     from milepost.store import Store
@@ -30,7 +31,10 @@ class Frame(Protocol):
 
 
 class Step(Struct):
-    """A function as milepost calls it: its name, its declared result, and what it wants injected."""
+    """A function as milepost calls it: its name, its declared result, and what it wants injected.
+
+    Where it ``is_async``, what :meth:`invoke` returns is to be awaited on an event loop.
+    """
 
     name: str
     where: str
@@ -39,6 +43,7 @@ class Step(Struct):
     hints: Mapping[str, Any]
     injected: Mapping[str, inspect.Parameter]
     returns: Any = Any
+    is_async: bool = False
     policies: Policies | None = None
 
     def bound(
@@ -91,8 +96,12 @@ def _nothing() -> None:
 
 
 class Scope(Struct):
-    """What the frames of one workflow share: its place among nested ones, its store, how to get its ``previous``."""
+    """What the frames of one workflow share: its place among nested ones, its store, how to get its ``previous``.
 
+    ``loop`` is the event loop that its coroutines run on.
+    """
+
+    loop: Loop
     namespace: Namespace = ()
     store: Store | None = None
     previous: Callable[[], Any] = _nothing
