@@ -217,10 +217,6 @@ def generator(given):
     yield given
 
 
-async def asynchronous(given):
-    return given
-
-
 async def asynchronous_generator(given):
     yield given
 
@@ -230,12 +226,12 @@ class GeneratorObject:
         yield given
 
 
-REFUSED = [generator, asynchronous, asynchronous_generator]
+REFUSED = [generator, asynchronous_generator]
 
 
 @pytest.mark.parametrize("decorate", [entrypoint, task])
 @pytest.mark.parametrize("function", REFUSED)
-def test_generators_and_coroutines_are_refused_by_name(decorate, function):
+def test_generators_are_refused_by_name(decorate, function):
     for form in (function, functools.partial(function)):
         with pytest.raises(InvalidDefinition, match=rf"\b{function.__name__}\b"):
             decorate(form)

@@ -1,9 +1,10 @@
-"""The synchronous examples of LangGraph's Functional API page, adapted only in imports; placeholders are filled in."""
+"""The examples of LangGraph's Functional API page, adapted only in imports; placeholders are filled in."""
 
 # ruff: noqa: PERF402, RET504 - the examples stand as they are published
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from typing import Any
@@ -418,3 +419,55 @@ def test_a_random_number_from_a_task_stays_the_same_across_interrupts(checkpoint
     my_workflow.invoke({}, config)
     my_workflow.invoke(Command(resume="a"), config)
     assert my_workflow.invoke(Command(resume="b"), config) == [5, "a", "b"]
+
+
+# -- The tabs that await -----------------------------------------------------------------------------------------------
+
+
+def test_async_definition_execution_and_stream(checkpointer):
+    @task
+    async def slow_computation(some_input: int) -> int:
+        return some_input + 1
+
+    @entrypoint(checkpointer=checkpointer)
+    async def my_workflow(some_input: int) -> int:
+        return await slow_computation(some_input)  # Await result asynchronously
+
+    async def main():
+        config = {"configurable": {"thread_id": "some_thread_id"}}
+        assert await my_workflow.ainvoke(41, config) == 42  # Await result asynchronously
+        async for chunk in my_workflow.astream(1, config):
+            yield chunk
+
+    async def collect():
+        return [chunk async for chunk in main()]
+
+    assert asyncio.run(collect()) == [{"slow_computation": 2}, {"my_workflow": 2}]
+
+
+def test_async_resuming_after_an_interrupt_and_after_an_error(checkpointer):
+    fails = [True]
+
+    @task
+    async def get_info() -> str:
+        if fails.pop():
+            fails.append(False)
+            raise ValueError("Failure")
+        return "OK"
+
+    @entrypoint(checkpointer=checkpointer)
+    async def my_workflow(some_input: str) -> list:
+        return [interrupt(some_input), await get_info()]
+
+    async def main():
+        config = {"configurable": {"thread_id": "some_thread_id"}}
+        some_resume_value = "yes"
+        async for chunk in my_workflow.astream("sure?", config):
+            assert chunk["__interrupt__"][0].value == "sure?"
+        with pytest.raises(ValueError, match="Failure"):
+            async for _chunk in my_workflow.astream(Command(resume=some_resume_value), config):
+                pass
+        fails[:] = [False]
+        return await my_workflow.ainvoke(None, config)
+
+    assert asyncio.run(main()) == ["yes", "OK"]

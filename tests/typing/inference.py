@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,7 +42,7 @@ from milepost import (
     task,
 )
 from milepost.checkpoint import Checkpointer
-from milepost.store import Store
+from milepost.store import Item, Store
 
 
 @task
@@ -78,6 +79,51 @@ class Client:
     @task
     def fetch(self, key: str) -> bytes:
         return key.encode()
+
+    @task
+    async def load(self, key: str) -> bytes:
+        return key.encode()
+
+
+@task
+async def fetch(text: str) -> int:
+    return len(text)
+
+
+@task(name="get")
+async def named(text: str) -> str:
+    return text
+
+
+@entrypoint
+async def asynchronous(text: str) -> int:
+    assert_type(fetch(text), TaskFuture[int])
+    assert_type(await fetch(text), int)
+    assert_type(fetch(text).result(), int)
+    assert_type(await named(text), str)
+    assert_type(await length(text), int)
+    assert_type(await Client().load(text), bytes)
+    assert_type(await asyncio.gather(fetch(text), named(text)), tuple[int, str])
+    assert_type(await asyncio.wait_for(fetch(text), 1), int)
+    async for future in as_completed([fetch(text), length(text)]):
+        assert_type(await future, int)
+    return 1
+
+
+@entrypoint(checkpointer="memory://")
+async def configured_asynchronous(text: str) -> entrypoint.final[str, int]:
+    return entrypoint.final(value=text, save=1)
+
+
+async def async_calls(workflow: Workflow[Any, int], config: RunnableConfig, store: Store) -> None:
+    assert_type(await workflow.ainvoke("text", config), Any)
+    assert_type(await workflow.aget_state(config), StateSnapshot)
+    assert_type(workflow.astream("text", config), AsyncGenerator[Any, None])
+    assert_type(await store.aget(("a",), "key"), Item | None)
+    assert_type(await fetch.func("text"), int)
+    assert_type(await asynchronous.func("text"), int)
+    started: Workflow[Any, int] = asynchronous
+    await started.ainvoke("text")
 
 
 halve = task(partial(divmod, 10), name="halve")

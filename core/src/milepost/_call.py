@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from milepost import _context, _step, serde
+from milepost import _async, _context, _step, serde
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
 from milepost.checkpoint import Failure, Outcome, Question, Value
@@ -87,8 +89,8 @@ class Execution(Protocol):
     def delivered(self, error: BaseException, call: str) -> None:
         """Remember which call an exception came from."""
 
-    def heard(self, call: str, made: int) -> None:
-        """Remember how many calls a frame had made when it got the failure of this one."""
+    def heard(self, call: str, made: Mapping[str, int]) -> None:
+        """Remember how many calls a frame and its strands had made when it got the failure of this one."""
 
     def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
         """Return what :meth:`heard` told of these calls."""
@@ -109,6 +111,17 @@ class Execution(Protocol):
 class Frame(_step.Frame, Protocol):
     """What a call asks of a frame: of the one that makes it, and of the one that it runs in."""
 
+    home: Any
+    over: bool
+    dropped: bool
+    latched: Signal | None
+    strand_tasks: dict[Any, Any]
+
+    @property
+    def base(self) -> Any: ...
+    @property
+    def above(self) -> Any: ...
+
     began: str
     name: str
     guard: Guard | None
@@ -117,15 +130,19 @@ class Frame(_step.Frame, Protocol):
 
     @property
     def execution(self) -> Execution: ...
+    def latch(self, signal: Signal) -> Signal: ...
     def run(self, function: Callable[[], Any], patience: float | None = None) -> Ended: ...
     def again(self) -> Frame: ...
     def leave(self) -> None: ...
 
 
 class Ended:
-    """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``)."""
+    """How a frame ended: with a value, an error, a signal, or an exception that is neither (``stop``).
 
-    __slots__ = ("error", "signal", "stop", "value")
+    A coroutine that was ``cancelled`` ended with the error that says so.
+    """
+
+    __slots__ = ("cancelled", "error", "signal", "stop", "value")
 
     def __init__(
         self,
@@ -134,19 +151,27 @@ class Ended:
         error: Exception | None = None,
         signal: Signal | None = None,
         stop: BaseException | None = None,
+        cancelled: bool = False,
     ) -> None:
         self.value = value
+        self.cancelled = cancelled
         self.error = error
         self.signal = signal
         self.stop = stop
 
 
 class Call:
-    """A call that is not on record: claimed by one thread, run once, its outcome recorded."""
+    """A call that is not on record: claimed by one thread, run once, its outcome recorded.
+
+    A coroutine does not hold the thread that has claimed it: it runs on its loop, and a worker records what became of
+    it.
+    """
 
     __slots__ = (
+        "_given_up",
         "_made",
         "_permit",
+        "_task",
         "args",
         "began",
         "begun",
@@ -156,6 +181,7 @@ class Call:
         "kwargs",
         "runs_here",
         "step",
+        "undecided",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - made in one place
@@ -180,6 +206,11 @@ class Call:
         """Whether a thread that waits for the call may run it."""
         self._made = made
         self._permit = [True]
+        self._task: Any = None
+        self._given_up = False
+        self.undecided = (
+            False  # its awaiting was cancelled while its frame suspended: by whom, the next time will tell
+        )
 
     def take_up(self, tried: Tried) -> None:
         """Go on from what is on record of this call; one without policies begins anew."""
@@ -191,16 +222,37 @@ class Call:
         except IndexError:
             return False
 
+    def send(self) -> None:
+        """Have a coroutine run on its loop, unless somebody else begins it first."""
+        self.inner.scope.loop.submit(self)
+
     def run(self) -> None:
-        """Run the function in a context of its own and record what became of it; raises nothing."""
+        """Run the function in a context of its own and record what became of it; raises nothing.
+
+        Where it is a coroutine, this returns when it is on its way.
+        """
+        if self.step.is_async:
+            self._guarded(partial(self.inner.scope.loop.soon, self._guarded, self._begin_coroutine))
+        else:
+            self._guarded(self._execute)
+
+    def _execute(self) -> None:
+        self._enter()
+        _context.run_apart(self.inner, self.frame.execution.engine, self._run)
+
+    def _enter(self) -> None:
+        execution = self.frame.execution
+        self.begun = True
+        self.began = self.inner.began = execution.clock.now().isoformat()
+        execution.check()
+        if self.frame.guard is not None:
+            self.frame.guard.check()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do a part of the work; whatever it raises, whoever waits for the call hears of it."""
         execution = self.frame.execution
         try:
-            self.begun = True
-            self.began = self.inner.began = execution.clock.now().isoformat()
-            execution.check()
-            if self.frame.guard is not None:
-                self.frame.guard.check()
-            _context.run_apart(self.inner, execution.engine, self._run)
+            work()
         except Signal as signal:
             self.future._settle(error=signal)  # noqa: SLF001
         except Exception as error:  # noqa: BLE001 - a fault of ours: whoever waits for the call must hear of it
@@ -212,23 +264,81 @@ class Call:
     def cancel(self) -> None:
         """Record that the call was cancelled before it began."""
         self.began = self.frame.execution.clock.now().isoformat()
+        self._record_cancelled()
+
+    def _record_cancelled(self) -> None:
         if self.frame.execution.journal is None:
             self.frame.execution.telling.cancelled(self)
             self.future._settle_cancelled(-1)  # noqa: SLF001
         else:
             self._record(self._outcome(cancelled=True), None, None)
 
+    def give_up(self) -> bool:
+        """Cancel as asyncio does, without blocking: what has not begun, and a coroutine that has. Return whether."""
+        if self.claim():
+            self.frame.execution.pool.submit(_Part(partial(self._guarded, self.cancel)))
+            return True
+        if self.step.is_async:
+            self._stop_coroutine()
+        return self.step.is_async
+
+    def drop(self) -> None:
+        """Cancel a coroutine and record nothing: it runs again when it is called again. A function goes on."""
+        if self.step.is_async:
+            self.inner.dropped = True
+            if self.claim():
+                self.future._settle(error=Stopped())  # noqa: SLF001
+            else:
+                self._stop_coroutine()
+
+    def _stop_coroutine(self) -> None:
+        self._given_up = True
+        with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
+            self.inner.scope.loop.soon(self._cancel_coroutine)
+
+    # -- coroutines, on their loop -------------------------------------------------------------------------------
+
+    def _begin_coroutine(self) -> None:
+        self._enter()
+        self.frame.execution.telling.began(self)
+        self._start_coroutine(self._coroutine_ended)
+
+    def _start_coroutine(self, end: Callable[[_async.Result], None]) -> None:
+        context = _context.apart(self.inner, self.frame.execution.engine)
+        make = partial(self.step.invoke, self.inner, self.args, self.kwargs)
+        self._task = context.run(_async.begin, self.inner, make, end)
+        if self._given_up:
+            self._task.cancel()
+
+    def _cancel_coroutine(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _coroutine_ended(self, result: _async.Result) -> None:
+        """Let a worker do what may block: join what the coroutine called, encode, record."""
+        self._task = None
+
+        def conclude() -> None:
+            self._conclude(self.inner.run(result.get))
+
+        run = partial(_context.run_apart, self.inner, self.frame.execution.engine, conclude)
+        self.frame.execution.pool.submit(_Part(partial(self._guarded, run)))
+
+    # -- the outcome ---------------------------------------------------------------------------------------------
+
     def _run(self) -> None:
         inner, step = self.inner, self.step
         self.frame.execution.telling.began(self)
-        self._ended(inner.run(lambda: step.invoke(inner, self.args, self.kwargs)))
+        self._conclude(inner.run(lambda: step.invoke(inner, self.args, self.kwargs)))
 
-    def _ended(self, ended: Ended) -> None:
+    def _conclude(self, ended: Ended) -> None:
         """Record how the function ended, and settle the future."""
         if ended.signal is not None:
             self.frame.execution.telling.suspended(self, ended.signal)
             self.frame.execution.left(self.future._path, self.step.name)  # noqa: SLF001
             self.future._settle(error=ended.signal)  # noqa: SLF001
+        elif ended.cancelled:
+            self._record_cancelled()
         elif self.frame.execution.journal is None:
             self._resolve(ended.value, ended.error, -1)
         elif ended.error is not None:
@@ -302,6 +412,19 @@ class Call:
             return
         execution.telling.finished(self, copy if result is None else result)
         self.future._settle(copy, order=order)  # noqa: SLF001
+
+
+class _Part:
+    """A part of a call's work, as a job of the pool."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+
+    def claim(self) -> bool:
+        """Return True: only the pool knows of it."""
+        return True
 
 
 def identity(frame: Frame, call: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from milepost import events
+from milepost import _ids, events
 from milepost._struct import Struct
 from milepost._watch import Listener
 from milepost.errors import InvalidStreamMode
@@ -156,7 +156,7 @@ def said(error: BaseException) -> str:
 
 def _triggers(event: Event) -> tuple[str, ...]:
     """Return the id of the call that made this one; LangGraph's name for it where there is none."""
-    return (event.call.rpartition(".")[0],) if event.call else ("__start__",)
+    return (_ids.frame_of(event.call.rpartition(".")[0]),) if event.call else ("__start__",)
 
 
 def _asked(interrupt: Interrupt) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextvars import Context, ContextVar, copy_context
+from sys import modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import OutsideWorkflow
@@ -23,8 +24,28 @@ _engines: ContextVar[tuple[Any, ...]] = ContextVar("milepost_engines", default=(
 
 
 def frame() -> Any:
-    """Return the frame that runs here, or None."""
-    return _frame.get()
+    """Return the frame that runs here, or None; in an asyncio Task other than the frame's own, the frame's strand."""
+    found = _frame.get()
+    return found if found is None or "asyncio" not in modules else _strand(found)
+
+
+def _strand(found: Any) -> Any:
+    """Return the frame, or the strand of it that this asyncio Task is; a Task that is none yet becomes one."""
+    if not runs_loop():
+        return found
+    task = modules["asyncio"].current_task()
+    if task is None or task is found.home:
+        return found
+    strand = found.strand(task)
+    _frame.set(strand)
+    return strand
+
+
+def runs_loop() -> bool:
+    """Tell whether this thread runs an event loop now, so that whatever blocks here blocks the loop."""
+    asyncio = modules.get("asyncio")
+    get = getattr(asyncio, "_get_running_loop", None)  # absent while another thread imports asyncio
+    return get is not None and get() is not None
 
 
 def engine() -> Any:
@@ -39,7 +60,7 @@ def required(what: str) -> Any:
     Raises:
         OutsideWorkflow: no workflow runs here; ``what`` names what was called.
     """
-    found = _frame.get()
+    found = frame()
     if found is None:
         raise OutsideWorkflow(
             f"{what} was called outside a workflow: call it in the body of an @entrypoint function or in a task, "
@@ -50,14 +71,19 @@ def required(what: str) -> Any:
 
 def run_apart(frame: Any, engine: Any, function: Callable[[], None]) -> None:
     """Run a function in a new context that holds the frame and the engine, and nothing else."""
+    apart(frame, engine).run(function)
+
+
+def apart(frame: Any, engine: Any) -> Context:
+    """Return a new context that holds the frame and the engine, and nothing else."""
     context = Context()
-    context.run(_enter, frame, engine, function)
+    context.run(_enter, frame, engine)
+    return context
 
 
-def _enter(frame: Any, engine: Any, function: Callable[[], None]) -> None:
+def _enter(frame: Any, engine: Any) -> None:
     _engines.set((engine,) if engine is not None else ())
     _frame.set(frame)
-    function()
 
 
 def run_within(frame: Any, function: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
+    from milepost._async import Loop
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
     from milepost._policies import Policies
@@ -44,7 +45,7 @@ class Options(Struct):
 
 
 class Place(Struct):
-    """Where a call of a workflow runs: on which engine, backend and thread."""
+    """Where a call of a workflow runs: on which engine, backend, thread and event loop."""
 
     engine: Engine
     checkpointer: Checkpointer | None
@@ -52,6 +53,7 @@ class Place(Struct):
     checkpoint: str | None
     config: Mapping[str, Any]
     said: Mapping[str, Any]  # of the config, without the workflow's defaults
+    loop: Loop
     context: Any = None
 
 
@@ -74,7 +76,7 @@ class Declared(Generic[I, R]):
         self._step = replace(
             self._step, injected={name: p for name, p in self._step.injected.items() if name != input_name}
         )
-        self._nested = replace(self._step, function=_without_final(function))
+        self._nested = replace(self._step, function=_without_final(function, is_async=self._step.is_async))
         functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
 
@@ -128,6 +130,7 @@ class Declared(Generic[I, R]):
             config=place.config,
             store=place.engine.store_for(self._origin, self._options.store),
             pool=place.engine.pool,
+            loop=place.loop,
             clock=place.engine.clock,
             engine=place.engine,
             patience=place.engine.pause_wait,
@@ -172,6 +175,7 @@ class Declared(Generic[I, R]):
         thread_id: str | None,
         checkpoint_id: str | None = None,
         *,
+        loop: Loop | None = None,
         context: Any = None,
     ) -> Place:
         engine = current_engine()
@@ -195,6 +199,7 @@ class Declared(Generic[I, R]):
             checkpoint=checkpoint if checkpoint_id is None else checkpoint_id,
             config=merged,
             said=_without_checkpoint(with_thread(config, thread_id)[0])[0],
+            loop=engine.loop if loop is None else loop,
             context=fitting,
         )
 
@@ -275,7 +280,16 @@ def _is_final(declared: Any) -> bool:
     return isinstance(declared, type) and issubclass(declared, Final)
 
 
-def _without_final(function: Callable[..., Any]) -> Callable[..., Any]:
+def _without_final(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    if is_async:
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            value = await function(*args, **kwargs)
+            return value.value if isinstance(value, Final) else value
+
+        return awaited
+
     @functools.wraps(function)
     def unwrapped(*args: Any, **kwargs: Any) -> Any:
         value = function(*args, **kwargs)

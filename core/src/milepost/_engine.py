@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from milepost import _context
+from milepost._async import Loop
 from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
@@ -115,6 +116,7 @@ class Engine:
         self.replay_always = replay_always
         self.pool = Pool(workers or min(32, (os.cpu_count() or 1) + 4))
         self.timer = Timer(self.clock)
+        self._loops: PerProcess[Loop] = PerProcess(Loop)
         self.keeper = Keeper(lease, self.clock)
         self.watch = Watch(self.clock)
         self._checkpointer = checkpointer
@@ -125,6 +127,11 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine workers={self.pool.size} closed={self.closing}>"
+
+    @property
+    def loop(self) -> Loop:
+        """The event loop for coroutines of runs that nobody awaits; its thread begins at first use."""
+        return self._loops.get()
 
     # -- drivers -------------------------------------------------------------------------------------------------
 
@@ -194,6 +201,7 @@ class Engine:
         while any(thread != here for thread in list(running.threads.values())):
             never.wait(_POLL_SECONDS)
         self.pool.close()
+        self.loop.close()
         self.keeper.close()
         self._opened.close()
 

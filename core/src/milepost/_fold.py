@@ -363,17 +363,28 @@ def _void(
         if call in run.outcomes:
             run.voided.setdefault(call, []).append(run.outcomes.pop(call)[0])
         run.attempts.pop(call, None)
-    run.observed = {
-        key: seen
-        for key, seen in run.observed.items()
-        if not _is_in(seen.frame, within) or _still_binds(run, seen)
-    }
+    _forget_races(run, within)
+
+
+def _forget_races(run: RunState, within: str) -> None:
+    """Forget what need not be seen again, and the cancellations of calls whose awaiting was cancelled there."""
+    for key, seen in list(run.observed.items()):
+        if not _is_in(seen.frame, within) or _still_binds(run, seen):
+            continue
+        del run.observed[key]
+        outcome = run.outcomes.get(seen.call)
+        if seen.what == "await" and outcome is not None and outcome[0].cancelled:
+            del run.outcomes[seen.call]
 
 
 def _still_binds(run: RunState, seen: Observed) -> bool:
     """Tell whether a recorded call came after an observation; only then must a retry see the same again."""
-    calls = (call for call in _calls(run) if call not in run.loose)
-    return any(parent == seen.frame and ordinal >= seen.made for parent, ordinal in map(_ids.split, calls))
+    made, frame = {}, seen.frame
+    for count in (seen.made, *seen.above):
+        made[frame] = count
+        frame = frame.rpartition(".")[0]
+    places = (_ids.split(call) for call in _calls(run) if call not in run.loose)
+    return any(parent in made and ordinal >= made[parent] for parent, ordinal in places)
 
 
 def _calls(run: RunState) -> tuple[str, ...]:
@@ -387,8 +398,20 @@ def _loosened(run: RunState, voids: tuple[str, ...], heard_at: Mapping[str, int]
     for call in voids:
         if call in run.outcomes:
             heard |= run.outcomes[call][0].heard_at
-    after = [(_ids.split(call)[0], made) for call, made in heard.items() if call in voids]
-    return {call for call in _calls(run) if any(_ids.is_within(call, *place) for place in after)} - set(voids)
+    after: dict[str, dict[str, int]] = {call: {} for call in voids if call in heard}
+    for key, made in heard.items():
+        call, strand, path = key.partition("@")
+        if call in after:
+            after[call][path if strand else _ids.split(call)[0]] = made
+    return {call for call in _calls(run) if any(_is_after(call, *each) for each in after.items())} - set(
+        voids
+    )
+
+
+def _is_after(call: str, failed: str, made: dict[str, int]) -> bool:
+    """Tell whether a call was made after its caller, a frame with its strands, got the failure of another call."""
+    place = _ids.place_in(call, _ids.frame_of(_ids.split(failed)[0]))
+    return place is not None and place[1] >= made.get(place[0], 0)
 
 
 def _give_way(run: RunState, call: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
-from milepost import _ids, schema, serde
+from milepost import _async, _ids, schema, serde
 from milepost._call import Call, Ended, identity, raised
 from milepost._guarded import GuardedCall
 from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
@@ -25,22 +25,39 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+_NO_TASKS: Final[dict[Any, Any]] = {}  # most frames have no strands
+Gave: TypeAlias = Literal["cancel", "undecided", "leave"]
+
+
 class Frame:
-    """One execution of a body, a task or a nested workflow."""
+    """One execution of a body, a task or a nested workflow.
+
+    What it does in an asyncio Task other than its own is a *strand*: a frame that numbers its calls for itself, and
+    whose calls are the frame's to join. So the calls of coroutines side by side have the same places in every order.
+    """
 
     __slots__ = (
+        "_base",
         "_key",
+        "above",
         "began",
         "children",
         "digest",
+        "dropped",
         "execution",
+        "family",
         "guard",
+        "held",
+        "home",
         "latched",
         "name",
         "observations",
         "ordinal",
+        "over",
         "path",
         "scope",
+        "strand_tasks",
+        "strands",
     )
 
     def __init__(self, execution: Execution, *, path: str, name: str, scope: Scope) -> None:
@@ -56,6 +73,33 @@ class Frame:
         self.digest = ""
         self.began = ""
         self._key = ""
+        self.home: Any = None  # the asyncio Task that runs it, if one does
+        self.above: Frame | None = None  # what it is a strand of
+        self.strands = 0
+        self.dropped = False  # its coroutine is cancelled, and that is no outcome
+        self.over = False  # its coroutine has ended: what its strands still do does not count
+        self.strand_tasks: dict[Any, Any] = _NO_TASKS
+        self._base: Frame | None = None
+        self.family: tuple[Frame, ...] = ()  # its strands that have made calls
+        self.held: Signal | None = None  # the first signal that it or one of its strands has latched
+
+    @property
+    def base(self) -> Frame:
+        """The frame that this is a strand of, in the end; itself where it is none."""
+        return self if self._base is None else self._base
+
+    def strand(self, task: Any) -> Frame:
+        """Begin a strand for an asyncio Task."""
+        made = Frame(
+            self.execution, path=_ids.strand(self.path, self.strands), name=self.name, scope=self.scope
+        )
+        self.strands += 1
+        made.home, made.above, made._base = task, self, self.base
+        made.children, made.guard, made.began = self.children, self.guard, self.began
+        if self.base.strand_tasks is _NO_TASKS:
+            self.base.strand_tasks = {}
+        _async.accompany(made, task)
+        return made
 
     # -- what user code may learn --------------------------------------------------------------------------------
 
@@ -89,19 +133,20 @@ class Frame:
             except Fenced:
                 return
         if self.execution.wrote(self.path):
-            self.execution.telling.wrote(self, value)
+            self.execution.telling.wrote(self.base, value)
 
     @property
     def attempt(self) -> int:
         """Which attempt at the task or the body this is, from 1."""
-        return self.guard.number if self.guard is not None and self.guard.path == self.path else 1
+        return self.guard.number if self.guard is not None and self.guard.path == self.base.path else 1
 
     @property
     def first_attempt_at(self) -> str:
         """When the first attempt began, ISO 8601 in UTC; for the body, when the run began."""
-        if self.guard is not None and self.guard.path == self.path:
+        path = self.base.path
+        if self.guard is not None and self.guard.path == path:
             return self.guard.first_at
-        return (self.execution.started_at if self.path == _ids.ROOT else None) or self.began
+        return (self.execution.started_at if path == _ids.ROOT else None) or self.began
 
     @property
     def deadline(self) -> float | None:
@@ -112,7 +157,8 @@ class Frame:
     def idempotency_key(self) -> str:
         """The same for all attempts at this call, also after a crash; another for every other call and run."""
         if not self._key:
-            self._key = self.execution.key_of(self.path, self.name, self.digest)
+            base = self.base
+            self._key = self.execution.key_of(base.path, base.name, base.digest)
         return self._key
 
     def heartbeat(self) -> None:
@@ -125,6 +171,8 @@ class Frame:
         """Begin any call into milepost: what stops this frame is raised here, again and again."""
         if self.latched is not None:
             raise self.latched
+        if self._base is not None and self._base.over:
+            raise self.latch(Stopped())
         try:
             self.execution.check()
             if self.guard is not None:
@@ -133,11 +181,26 @@ class Frame:
             self.latched = signal
             raise
 
+    def _check(self) -> None:
+        self.execution.check()
+        if self.guard is not None:
+            self.guard.check()
+
     def latch(self, signal: Signal) -> Signal:
         """Remember the signal that ends this frame, in case user code swallows it."""
         if self.latched is None:
             self.latched = signal
+        base = self.base
+        if base.held is None:
+            base.held = signal
         return signal
+
+    def _next(self) -> int:
+        """Return the next call's ordinal."""
+        ordinal, self.ordinal = self.ordinal, self.ordinal + 1
+        if ordinal == 0 and self._base is not None:
+            self._base.family += (self,)
+        return ordinal
 
     def call(
         self,
@@ -152,7 +215,7 @@ class Frame:
         from milepost._future import TaskFuture
 
         self.enter()
-        ordinal, self.ordinal = self.ordinal, self.ordinal + 1
+        ordinal = self._next()
         path = _ids.child(self.path, ordinal)
         future: TaskFuture[Any] = TaskFuture(self, path, step.name)
         digest = shows = ""
@@ -172,7 +235,9 @@ class Frame:
             return future
         call = self._begun(future, step, (args, kwargs), (digest, shows), scope)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
-        if not inline or not call.runs_here:
+        if step.is_async:
+            call.send()
+        elif not inline or not call.runs_here:
             self.execution.pool.submit(call)
         elif call.claim():
             call.run()
@@ -210,7 +275,7 @@ class Frame:
                 f"interrupt() in {self.name!r} needs a checkpointer to keep the question: pass checkpointer= to "
                 f'@entrypoint (for example "sqlite:///app.db") or to the engine, or set MILEPOST_CHECKPOINTER'
             )
-        ordinal, self.ordinal = self.ordinal, self.ordinal + 1
+        ordinal = self._next()
         path = _ids.child(self.path, ordinal)
         digest, shows = serde.digest((asking.value,), {})
         known = self._known(asking, path, digest, shows)
@@ -288,24 +353,25 @@ class Frame:
     def observe(self, what: str, call: str, live: Callable[[], bool]) -> bool:
         """Answer as recorded, or look and record it."""
         self.enter()
-        number, known = self._next_observation(what, call)
+        number, known = self.next_observation(what, call)
         if known is not None:
             return known.answer
         answer = live()
-        self._record_observation(number, what, call, answer=answer)
+        self.saw(number, what, call, answer=answer)
         return answer
 
     def times_out(self, call: str, live: Callable[[], bool]) -> bool:
         """Tell whether a wait timed out: as recorded, or by waiting. Only time-outs are recorded."""
-        number, known = self._next_observation("timeout", call)
+        number, known = self.next_observation("timeout", call)
         if known is not None:
             return True
         timed_out = live()
         if timed_out:
-            self._record_observation(number, "timeout", call, answer=True)
+            self.saw(number, "timeout", call, answer=True)
         return timed_out
 
-    def _next_observation(self, what: str, call: str) -> tuple[int, Observed | None]:
+    def next_observation(self, what: str, call: str) -> tuple[int, Observed | None]:
+        """Return the number of the frame's next observation, and what is on record for it."""
         number, self.observations = self.observations, self.observations + 1
         journal = self.execution.journal
         known = None if journal is None else journal.observed(self.path, number)
@@ -313,20 +379,57 @@ class Frame:
             self.diverge(known.call, f"{known.what} of call {known.call}", f"{what} of call {call}")
         return number, known
 
-    def _record_observation(self, number: int, what: str, call: str, *, answer: bool) -> None:
+    def saw(self, number: int, what: str, call: str, *, answer: bool) -> None:
+        """Record an observation."""
         journal = self.execution.journal
         if journal is not None:
             journal.observe(
                 Observed(
-                    frame=self.path, number=number, made=self.ordinal, what=what, call=call, answer=answer
+                    frame=self.path,
+                    number=number,
+                    made=self.ordinal,
+                    what=what,
+                    call=call,
+                    answer=answer,
+                    above=self._made_above(),
                 )
             )
+
+    def _made_above(self) -> tuple[int, ...]:
+        made, frame = [], self.above
+        while frame is not None:
+            made.append(frame.ordinal)
+            frame = frame.above
+        return tuple(made)
+
+    def gave_up(self, number: int, call: str, *, known: bool) -> Gave:
+        """Tell that awaiting a call was cancelled; return what becomes of the call.
+
+        Where the run stops or this frame has ended, the call is left alone. Where the frame suspends, or is itself
+        dropped, it is not known whether the awaiting would have been cancelled but for that (``asyncio.TaskGroup``
+        cancels what is beside a question): the call goes on for as long as a pause waits, is then dropped, and runs
+        again when it is awaited again. Otherwise the call is cancelled, and what cancelled it is recorded.
+        """
+        base = self.base
+        try:
+            self._check()
+        except Signal as signal:
+            self.latch(signal)
+            return "leave"
+        if base.dropped or base.held is not None:
+            self.latch(base.held or Stopped())
+            return "undecided"
+        if base.over:
+            return "leave"
+        if not known:
+            self.saw(number, "await", call, answer=True)
+        return "cancel"
 
     def received(self, future: TaskFuture[Any], *, live: bool) -> None:
         """Tell that this frame has waited for a future; a suspended one suspends this frame too."""
         future.seen()
-        if isinstance(future._exception, Exception) and _ids.split(future._path)[0] == self.path:  # noqa: SLF001
-            self.execution.heard(future._path, self.ordinal)  # noqa: SLF001
+        if isinstance(future._exception, Exception) and future._frame.base is self.base:  # noqa: SLF001
+            self.execution.heard(future._path, future._frame.made(future._path))  # noqa: SLF001
         signal = future._signal()  # noqa: SLF001
         if signal is not None:
             raise self.latch(signal)
@@ -335,6 +438,13 @@ class Frame:
                 self.execution.received()
             except Signal as restart:
                 raise self.latch(restart) from None
+
+    def made(self, call: str) -> dict[str, int]:
+        """Return how many calls this frame, which made ``call``, and its strands have made, as ``heard_at`` has it."""
+        base, made = self.base, {call: self.ordinal}
+        if base.strands:
+            made |= {f"{call}@{each.path}": each.ordinal for each in (base, *base.family) if each is not self}
+        return made
 
     # -- divergence ----------------------------------------------------------------------------------------------
 
@@ -364,17 +474,25 @@ class Frame:
         journal = self.execution.journal
         if journal is None:
             return
-        found = {outcome.call: _show(outcome.name, outcome.shows) for outcome in journal.forgotten(self.path)}
-        for call, tried in journal.forgotten_attempts(self.path).items():
-            found[call] = _show(tried.name, tried.shows)
+        parents = [self.path] if before is not None else journal.strands_of(self.path)
+        found = {
+            outcome.call: _show(outcome.name, outcome.shows)
+            for parent in parents
+            for outcome in journal.forgotten(parent)
+        }
+        for parent in parents:
+            for call, tried in journal.forgotten_attempts(parent).items():
+                found[call] = _show(tried.name, tried.shows)
         asked = list(self.execution.asked_at.values())
         if before is None:  # where a question with a key is asked is free; that it is asked is not
             asked += self.execution.asked_by_key.values()
         for question in asked:
-            if _ids.split(question.call)[0] == self.path and not journal.is_loose(question.call):
+            parent = _ids.split(question.call)[0]
+            mine = parent if before is not None else _ids.frame_of(parent)
+            if mine == self.path and not journal.is_loose(question.call):
                 found[question.call] = _show_question(question)
         if found:
-            first = min(found, key=lambda call: _ids.split(call)[1])
+            first = min(found, key=_ids.order)
             self.diverge(first, found[first], None if before is None else f"interrupt (call {before})")
 
     def _recalled(
@@ -483,7 +601,27 @@ class Frame:
         except Exception as error:  # noqa: BLE001 - a task's failure is an outcome
             return Ended(error=error)
         except BaseException as cause:  # noqa: BLE001 - Ctrl-C and SystemExit stop the run, they are no outcome
-            return self._stopped(cause)
+            return self._unusual(cause)
+
+    def _unusual(self, cause: BaseException) -> Ended:
+        signal = _async.signal_in(cause)
+        if signal is not None:
+            return Ended(signal=signal)
+        return self._cancelled(cause) if _async.is_cancellation(cause) else self._stopped(cause)
+
+    def _cancelled(self, cause: BaseException) -> Ended:
+        """Tell a coroutine that was cancelled because the run stops from one that ended as cancelled."""
+        from concurrent.futures import CancelledError
+
+        try:
+            self._check()
+        except Signal as signal:
+            return Ended(signal=self.latch(signal))
+        if self.dropped:
+            return Ended(signal=self.latch(Stopped()))
+        error = CancelledError(f"{self.name!r} was cancelled")
+        error.__cause__ = cause
+        return Ended(error=error, cancelled=True)
 
     def _stopped(self, cause: BaseException) -> Ended:
         self.execution.stop(cause)
@@ -503,6 +641,8 @@ class Frame:
                 future._settle(error=Stopped())  # noqa: SLF001
             elif stopped and not call.begun:
                 continue  # whoever has claimed it finds that the run stops; nobody has, if Ctrl-C came in between
+            elif call.undecided and not future._block(self.execution.engine.pause_wait):  # noqa: SLF001
+                call.drop()
             elif deadline is None:
                 future._wait_here()  # noqa: SLF001
             elif not future._block(max(0.0, deadline - self.execution.clock.monotonic())):  # noqa: SLF001

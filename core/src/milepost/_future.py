@@ -5,12 +5,13 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from milepost import _context
+from milepost import _async, _context
 from milepost._clock import LOOK_SECONDS, wait_for
 from milepost._signals import Signal
+from milepost.errors import WouldBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from milepost._clock import Clock
     from milepost._pool import Pool
@@ -25,10 +26,14 @@ class Call(Protocol):
 
     begun: bool
     runs_here: bool
+    undecided: bool
+    step: Any
 
     def claim(self) -> bool: ...
     def run(self) -> None: ...
     def cancel(self) -> None: ...
+    def give_up(self) -> bool: ...
+    def drop(self) -> None: ...
 
 
 class Execution(Protocol):
@@ -47,9 +52,15 @@ class Frame(Protocol):
 
     @property
     def execution(self) -> Execution: ...
+    @property
+    def base(self) -> Any: ...
+    def made(self, call: str) -> dict[str, int]: ...
     def enter(self) -> None: ...
     def observe(self, what: str, call: str, live: Callable[[], bool]) -> bool: ...
     def times_out(self, call: str, live: Callable[[], bool]) -> bool: ...
+    def next_observation(self, what: str, call: str) -> tuple[int, Any]: ...
+    def saw(self, number: int, what: str, call: str, *, answer: bool) -> None: ...
+    def gave_up(self, number: int, call: str, *, known: bool) -> str: ...
     def received(self, future: TaskFuture[Any], *, live: bool) -> None: ...
 
 
@@ -63,6 +74,8 @@ class _Waiters(list[Any]):
         self._frame = frame
 
     def append(self, waiter: Any) -> None:
+        if _context.runs_loop():
+            raise _would_block("concurrent.futures.wait()", "these task futures")
         super().append(waiter)
         self._frame.execution.pool.begin_wait()
 
@@ -78,6 +91,11 @@ class TaskFuture(Future[T], Generic[T]):
     :func:`milepost.as_completed`, which delivers in recorded order and so the same on every replay. What ``done()``,
     ``running()``, ``cancelled()``, ``cancel()`` and a wait that timed out tell the body is recorded and told again
     on replay.
+
+    In a coroutine it is awaited: ``await future``, ``asyncio.gather``, ``wait_for``, ``as_completed``, ``TaskGroup``.
+    Awaiting it raises ``asyncio.CancelledError`` where it was cancelled. When the awaiting is cancelled, so is the
+    call: at once if it has not begun, a coroutine where it awaits; a function that has begun goes on, and is recorded.
+    That the awaiting was cancelled is recorded, too: on replay it does not return, but waits to be cancelled again.
     """
 
     def __init__(self, frame: Frame, path: str, name: str) -> None:
@@ -105,6 +123,7 @@ class TaskFuture(Future[T], Generic[T]):
 
         Raises:
             TimeoutError: it took longer.
+            WouldBlock: it has not ended, and this thread runs an event loop: await it.
             concurrent.futures.CancelledError: it was cancelled before it began.
             TaskFailed: it failed with an exception that cannot be rebuilt; any other failure is raised as it was.
         """
@@ -131,8 +150,15 @@ class TaskFuture(Future[T], Generic[T]):
         return self._observe("cancelled", super().cancelled)
 
     def cancel(self) -> bool:
-        """Cancel the task if nobody has begun it; return whether it is cancelled. The cancellation is recorded."""
+        """Cancel the task if nobody has begun it; return whether it is cancelled. The cancellation is recorded.
+
+        A coroutine that has begun is asked to stop, as an asyncio Task is; that counts as cancelled here.
+        """
         return self._observe("cancel", self._cancel)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait as :meth:`result` does, without blocking the event loop."""
+        return self._received().__await__()
 
     # -- for frames ----------------------------------------------------------------------------------------------
 
@@ -179,6 +205,8 @@ class TaskFuture(Future[T], Generic[T]):
 
     def _cancel(self) -> bool:
         call = self._call
+        if call is not None and (_context.runs_loop() or (call.step.is_async and call.begun)):
+            return call.give_up()
         if call is not None and call.claim():
             call.cancel()
             self._block(None)
@@ -199,12 +227,48 @@ class TaskFuture(Future[T], Generic[T]):
         if frame is not None:
             frame.enter()
         live = not self._is_settled()
+        if live and _context.runs_loop():
+            raise _would_block("result()", repr(self))
         if timeout is not None:
             self._wait_timed(timeout, frame)
         elif live:
             self._wait_here()
         if frame is not None:
             frame.received(self, live=live)
+
+    async def _received(self) -> T:
+        """Await the outcome; what the frame that awaits it sees is recorded."""
+        frame = self._observer()
+        number, known = 0, None
+        if frame is not None:
+            frame.enter()
+            number, known = frame.next_observation("await", self._path)
+        live = not self._is_settled()
+        try:
+            await (_async.never() if known is not None else _async.settled(self))
+        except BaseException as error:
+            if _async.is_cancellation(error):
+                self._give_up(frame, number, known=known is not None)
+            raise
+        if frame is not None:
+            frame.received(self, live=live)
+        if self._decode is not None:
+            self._settle_replay()
+        if super().cancelled():
+            import asyncio
+
+            raise asyncio.CancelledError
+        return super().result(0)
+
+    def _give_up(self, frame: Frame | None, number: int, *, known: bool) -> None:
+        """Cancel the call because awaiting it was cancelled, unless that only means that the run stops."""
+        call = self._call
+        what = "cancel" if frame is None else frame.gave_up(number, self._path, known=known)
+        if call is not None and what != "leave":
+            if what == "cancel":
+                call.give_up()
+            else:
+                call.undecided = True
 
     def _wait_here(self) -> None:
         call = self._call
@@ -247,8 +311,17 @@ class TaskFuture(Future[T], Generic[T]):
             pool.end_wait()
 
 
-def as_completed(futures: Iterable[TaskFuture[T]], timeout: float | None = None) -> Iterator[TaskFuture[T]]:
+def _would_block(what: str, on: str) -> WouldBlock:
+    return WouldBlock(
+        f"{what} would block the event loop of this thread, perhaps for ever, until {on} ends: await it, or for "
+        f"several use asyncio.gather or `async for` over milepost.as_completed"
+    )
+
+
+def as_completed(futures: Iterable[TaskFuture[T]], timeout: float | None = None) -> Completed[T]:
     """Yield task futures in the order in which their outcomes were recorded; the same on every replay.
+
+    For ``for`` and, in a coroutine, for ``async for``.
 
     Args:
         futures: task futures of one workflow.
@@ -256,17 +329,84 @@ def as_completed(futures: Iterable[TaskFuture[T]], timeout: float | None = None)
 
     Raises:
         TimeoutError: some were not done in time. Replayed like any other observation.
+        WouldBlock: ``for`` would have to wait on a thread that runs an event loop.
     """
-    pending = list(dict.fromkeys(futures))
-    total = len(pending)
-    deadline = None if timeout is None or not pending else _clock(pending).monotonic() + timeout
-    while pending:
+    return Completed(list(dict.fromkeys(futures)), timeout)
+
+
+class Completed(Generic[T]):
+    """Task futures in the order in which their outcomes were recorded: an iterator, and an asynchronous one."""
+
+    def __init__(self, futures: list[TaskFuture[T]], timeout: float | None) -> None:
+        self._pending = futures
+        self._total = len(futures)
+        self._timeout = timeout
+        self._deadline: float | None = None
+
+    def __iter__(self) -> Completed[T]:
+        self._start()
+        return self
+
+    def __aiter__(self) -> Completed[T]:
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        if self._timeout is not None and self._pending and self._deadline is None:
+            self._deadline = _clock(self._pending).monotonic() + self._timeout
+
+    def __next__(self) -> TaskFuture[T]:
+        if not self._pending:
+            raise StopIteration
         frame: Frame | None = _context.frame()
-        if _out_of_time(pending, deadline, frame):
-            raise TimeoutError(f"{len(pending)} of {total} tasks did not end within {timeout} seconds")
+        if _out_of_time(self._pending, self._deadline, frame):
+            raise self._timed_out()
+        return self._taken()
+
+    async def __anext__(self) -> TaskFuture[T]:
+        if not self._pending:
+            raise StopAsyncIteration
+        frame: Frame | None = _context.frame()
+        number, known = 0, None
+        if frame is not None and self._deadline is not None:
+            frame.enter()
+            number, known = frame.next_observation("timeout", "")
+        if known is not None or not await self._await_next():
+            if frame is not None and known is None:
+                frame.saw(number, "timeout", "", answer=True)
+            raise self._timed_out()
+        return self._taken()
+
+    async def _await_next(self) -> bool:
+        """Await an outcome, and the loop in any case; return False when time is up."""
+        import asyncio
+
+        waits = [asyncio.ensure_future(_async.settled(future)) for future in self._pending]
+        try:
+            while not any(map(_is_ready, self._pending)):
+                left = None if self._deadline is None else self._deadline - _clock(self._pending).monotonic()
+                if left is not None and left <= 0:
+                    return False
+                unsettled = [wait for wait in waits if not wait.done()]
+                if not unsettled:
+                    return True
+                await asyncio.wait(unsettled, timeout=left, return_when=FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return True
+
+    def _taken(self) -> TaskFuture[T]:
+        pending = self._pending
         ready = min(filter(_is_ready, pending), key=lambda future: future._order, default=pending[0])  # noqa: SLF001
         pending.remove(ready)
-        yield ready
+        return ready
+
+    def _timed_out(self) -> TimeoutError:
+        return TimeoutError(
+            f"{len(self._pending)} of {self._total} tasks did not end within {self._timeout} seconds"
+        )
 
 
 def _clock(futures: list[TaskFuture[T]]) -> Clock:
@@ -292,6 +432,8 @@ def _await_next(pending: list[TaskFuture[Any]], deadline: float | None) -> bool:
         unsettled = [future for future in pending if not future._is_settled()]  # noqa: SLF001
         if not unsettled:
             return True
+        if _context.runs_loop():
+            raise _would_block("as_completed()", "one of these tasks")
         left = LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, deadline - _clock(pending).monotonic())
         if left <= 0:
             return False

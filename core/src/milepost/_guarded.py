@@ -91,14 +91,14 @@ class GuardedCall(Call):
             return
         if self._is_unknown() and not self._decide(self._unknown("was cut off")):
             return
-        self._begin()
+        self._begin_attempt()
         if self._policies.timeout is None:
             super()._run()
         else:
             self.frame.execution.telling.began(self)
             self._run_timed()
 
-    def _begin(self) -> None:
+    def _begin_attempt(self) -> None:
         execution, path = self.frame.execution, self.inner.path
         if self._made_calls:
             execution.try_again(path)
@@ -132,7 +132,7 @@ class GuardedCall(Call):
 
     def _run_timed(self) -> None:
         inner, execution, guard = self.inner, self.frame.execution, self.inner.guard
-        assert guard is not None  # noqa: S101 - `_begin` made it
+        assert guard is not None  # noqa: S101 - `_begin_attempt` made it
         timed = Timed(
             lambda: inner.run(lambda: self.step.invoke(inner, self.args, self.kwargs)),
             guard,
@@ -143,7 +143,7 @@ class GuardedCall(Call):
         in_time = timed.wait()
         kind, elapsed = guard.left()[1], guard.elapsed
         if (in_time or not timed.leave()) and not guard.is_late:
-            self._ended(timed.value)
+            self._conclude(timed.value)
         else:
             self._fence(guard)
             self._time_is_up(self._policies.expired(self.step.name, kind, elapsed))
@@ -164,9 +164,9 @@ class GuardedCall(Call):
             self._until = None
             self._rest(0.0)
         else:
-            self._ended(Ended(error=error))
+            self._conclude(Ended(error=error))
 
-    def _ended(self, ended: Ended) -> None:
+    def _conclude(self, ended: Ended) -> None:
         if isinstance(ended.signal, Restart) and self.frame.execution.journal is not None:
             self.frame.execution.journal.broken_off.add(self.inner.path)
         after = None
@@ -177,7 +177,7 @@ class GuardedCall(Call):
                 error.__context__ = ended.error
                 ended = Ended(error=error)
         if after is None or ended.error is None:
-            super()._ended(ended)
+            super()._conclude(ended)
         else:
             self._fail_attempt(ended.error, *after)
             self._rest(after[1])
@@ -254,7 +254,7 @@ class GuardedCall(Call):
             return self._review(error)
         after = self._policies.after(error, self._policies_before)
         if after is None:
-            super()._ended(Ended(error=error))
+            super()._conclude(Ended(error=error))
         else:
             self._fail_attempt(error, *after)
             self._rest(after[1])
@@ -280,7 +280,7 @@ class GuardedCall(Call):
             self._record_result(decided["value"])
         else:
             decision = self._unknown(f"a person decided that it failed: {decided['error']}")
-            super()._ended(Ended(error=decision))
+            super()._conclude(Ended(error=decision))
         return False
 
     def _question(self, error: OutcomeUnknown) -> Question:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 _INTERRUPT_ID = re.compile(r"int_[0-9a-f]{32}\Z")
 
 ROOT = ""
-"""The path of a body. Its calls are ``0``, ``1``, …; the calls of call ``1`` are ``1.0``, ``1.1``, …"""
+"""The path of a body. Its calls are ``0``, ``1``, …; the calls of call ``1`` are ``1.0``, ``1.1``, …
+
+A *strand* is what a frame does in an asyncio Task of its own. Its path is that of the frame and ``~0``, ``~1``, …"""
 
 
 def run_id(thread: str, position: int) -> str:
@@ -31,8 +33,20 @@ def child(parent: str, ordinal: int) -> str:
     return f"{parent}.{ordinal}" if parent else str(ordinal)
 
 
+def strand(parent: str, number: int) -> str:
+    """Return the path of a frame's strand: ``~0``, ``1.~2``, ``~0.~1``; its calls are ``~0.0``, ``~0.1``, …"""
+    return f"{parent}.~{number}" if parent else f"~{number}"
+
+
+def frame_of(path: str) -> str:
+    """Return the path of the body or task that a strand belongs to: the path itself where it is no strand."""
+    while path.rpartition(".")[2].startswith("~"):
+        path = path.rpartition(".")[0]
+    return path
+
+
 def split(path: str) -> tuple[str, int]:
-    """Return the parent's path and the ordinal within it."""
+    """Return the path of the frame or strand that makes a call, and the call's ordinal within it."""
     parent, _, last = path.rpartition(".")
     return parent, int(last)
 
@@ -43,12 +57,23 @@ def callers(path: str) -> list[str]:
     return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
-def is_within(path: str, parent: str, ordinal: int) -> bool:
-    """Tell whether a call is the parent's call with this ordinal, a later one, or within one of them."""
-    if parent and not path.startswith(f"{parent}."):
-        return False
-    own = path.split(".")[parent.count(".") + 1 if parent else 0]
-    return int(own) >= ordinal
+def order(path: str) -> tuple[tuple[bool, int], ...]:
+    """Return what sorts calls by their places: those of a frame before those of its strands."""
+    return tuple((part[0] == "~", int(part.removeprefix("~"))) for part in path.split("."))
+
+
+def place_in(path: str, frame: str) -> tuple[str, int] | None:
+    """Return the frame's strand, or the frame, whose call this is or is within, and that call's ordinal.
+
+    None where the path is not within the frame.
+    """
+    if frame and not path.startswith(f"{frame}."):
+        return None
+    strand, rest = frame, path[len(frame) + 1 if frame else 0 :].split(".")
+    while rest[0].startswith("~"):
+        strand = f"{strand}.{rest[0]}" if strand else rest[0]
+        del rest[0]
+    return strand, int(rest[0])
 
 
 def is_within_any(path: str, calls: Container[str]) -> bool:

@@ -77,6 +77,7 @@ class Journal:
         self._appending = False
         self._broken: Exception | None = None
         self._known: dict[str, dict[int, Recorded]] = {}
+        self._strands: list[str] = []
         self._loose: frozenset[str] = frozenset()
         self.unsettled: dict[str, Tried] = {}
         """The calls without an outcome of which there is something on record, and that have not been made."""
@@ -95,6 +96,7 @@ class Journal:
             self._known.setdefault(parent, {})[ordinal] = (outcome, order)
         self._loose = frozenset(run.loose)
         self.unsettled = {call: tried for call, tried in _all_tried(run) if call not in run.outcomes}
+        self._find_strands()
         self._observed = dict(run.observed)
         self._unindexed = list(run.outcomes.values())
         self.outcomes = len(run.outcomes)
@@ -121,6 +123,11 @@ class Journal:
         )
         self._observed = {key: seen for key, seen in self._observed.items() if not is_in(key[0])}
         self._observed |= {key: seen for key, seen in run.observed.items() if is_in(key[0])}
+        self._find_strands()
+
+    def _find_strands(self) -> None:
+        parents = dict.fromkeys((*self._known, *(_ids.split(call)[0] for call in self.unsettled if call)))
+        self._strands = [path for path in parents if _ids.frame_of(path) != path]
 
     # -- what is known -------------------------------------------------------------------------------------------
 
@@ -146,6 +153,10 @@ class Journal:
             for call, tried in self.unsettled.items()
             if _ids.split(call)[0] == parent and call not in self._loose
         }
+
+    def strands_of(self, frame: str) -> list[str]:
+        """Return the paths of a frame and of its strands that have calls on record."""
+        return [frame, *(path for path in self._strands if _ids.frame_of(path) == frame)]
 
     def is_loose(self, call: str) -> bool:
         """Tell whether a recorded call may give way to another: it was made on the branch of a retried failure."""

@@ -90,7 +90,7 @@ class _Pages:
             self._began[event.call] = event.at
             if event.replayed and event.call:
                 return []  # its end says it all
-        depth = (event.call.count(".") + 1 if event.call else 0) * 2
+        depth = (event.call.count(".") + 1 - event.call.count("~") if event.call else 0) * 2
         text = f"{event.at[11:19]} {' ' * depth}{_painted(mark, colour if coloured else '')} {event.name}"
         return [text + self._details(event)]
 

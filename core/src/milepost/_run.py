@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,6 +43,7 @@ from milepost.question import Interrupt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from milepost._async import Loop
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState, ThreadState
@@ -81,6 +83,7 @@ class Plan(Struct):
     config: Mapping[str, Any]
     store: Store | None
     pool: Pool
+    loop: Loop
     clock: Clock
     engine: Any
     patience: float
@@ -135,7 +138,7 @@ class Execution:
         self._signal: Signal | None = None
         self._cause: BaseException | None = None
         self._delivered: list[tuple[BaseException, str]] = []
-        self._heard: dict[str, int] = {}
+        self._heard: dict[str, Mapping[str, int]] = {}
         self._left: dict[str, str] = {}
         self._over: threading.Event | None = None  # set at the end, where somebody waits for it
         self._is_over = False
@@ -228,6 +231,8 @@ class Execution:
             if self._signal is None or isinstance(self._signal, Restart):
                 self._signal = Stopped()
         self.engine.timer.look()
+        if cause is not None:
+            self.watch.coroutines.cancel()
 
     def cancel(self, reason: str | None) -> threading.Event | None:
         """Stop at the next boundary, cancelled; return what is set when it is over, None where it is over already."""
@@ -303,15 +308,17 @@ class Execution:
         with self._lock:
             self._delivered.append((error, call))
 
-    def heard(self, call: str, made: int) -> None:
-        """Remember how many calls a frame had made when it first got the failure of this one."""
+    def heard(self, call: str, made: Mapping[str, int]) -> None:
+        """Remember how many calls a frame and its strands had made when it first got the failure of this one."""
         with self._lock:
             self._heard.setdefault(call, made)
 
     def heard_at(self, calls: tuple[str, ...]) -> dict[str, int]:
         """Return how many calls their frames had made when they got these failures, where they got them."""
         with self._lock:
-            return {call: self._heard[call] for call in calls if call in self._heard}
+            return {
+                key: made for call in calls if call in self._heard for key, made in self._heard[call].items()
+            }
 
     def sources(self, error: BaseException) -> tuple[str, ...]:
         """Return the calls whose exceptions are in this one's chain of causes and contexts."""
@@ -434,14 +441,24 @@ class Execution:
 
     def _run_body(self, given: Any) -> Ended:
         step = self.plan.step
-        scope = Scope(store=self.plan.store, previous=self._previous, context=lambda: self._context)
+        scope = Scope(
+            loop=self.plan.loop,
+            store=self.plan.store,
+            previous=self._previous,
+            context=lambda: self._context,
+        )
         self.root = frame = Frame(self, path=_ids.ROOT, name=step.name, scope=scope)
         frame.began = self._now()
 
         self.telling.body_began(frame, given, again=self._goes_on)
 
+        def function() -> Any:
+            if step.is_async:
+                return scope.loop.run(frame, partial(step.invoke, frame, (given,), {}), self.plan.patience)
+            return step.invoke(frame, (given,), {})
+
         def body() -> Ended:
-            return frame.run(lambda: step.invoke(frame, (given,), {}), self.plan.patience)
+            return frame.run(function, self.plan.patience)
 
         if step.policies is None:
             return _context.run_within(frame, body)
@@ -624,7 +641,7 @@ class Execution:
         frame = self.root
         children = {} if frame is None else frame.children
         running = {path: future._name for path, future in children.items() if future.is_begun()}  # noqa: SLF001
-        return dict(sorted(running.items(), key=lambda item: _order(item[0])))
+        return dict(sorted(running.items(), key=lambda item: _ids.order(item[0])))
 
     def _named(self, running: dict[str, str], questions: tuple[Question, ...]) -> dict[str, str]:
         """Return what has begun and has no outcome: the calls that still run, and those that ask."""
@@ -637,11 +654,7 @@ class Execution:
 
 
 def _in_order(questions: Iterable[Question]) -> tuple[Question, ...]:
-    return tuple(sorted(questions, key=lambda question: _order(question.call)))
-
-
-def _order(path: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in path.split("."))
+    return tuple(sorted(questions, key=lambda question: _ids.order(question.call)))
 
 
 def _lost(thread: str, position: int) -> OwnershipLost:

@@ -10,6 +10,7 @@ from milepost._answers import Resume
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
 from milepost._saved import finished_at
+from milepost._twin import twin
 from milepost.checkpoint import Status, Value
 from milepost.errors import (
     InvalidUpdate,
@@ -177,6 +178,8 @@ class States(Declared[I, R]):
         if finished is None and previous is not None:
             finished = finished_at(checkpointer, thread, previous)
         return None if finished is None else returned(checkpointer, thread, finished, self._step.returns)
+
+    aget_state = twin(get_state)
 
     # -- writing a state -----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
 
+    from milepost._async import Loop
     from milepost._policies import Policies
     from milepost.events import Namespace
     from milepost.store import Store
@@ -33,7 +34,10 @@ _GIVEN: Final[dict[str, Callable[[Frame], Any]]] = {
 
 
 class Step(Struct):
-    """A function as milepost calls it: its name, its declared result, and what it wants injected."""
+    """A function as milepost calls it: its name, its declared result, and what it wants injected.
+
+    Where it ``is_async``, what :meth:`invoke` returns is to be awaited on an event loop.
+    """
 
     name: str
     where: str
@@ -42,6 +46,7 @@ class Step(Struct):
     hints: Mapping[str, Any]
     injected: Mapping[str, inspect.Parameter]
     returns: Any = Any
+    is_async: bool = False
     policies: Policies | None = None
 
     def bound(
@@ -92,8 +97,12 @@ def _nothing() -> None:
 
 
 class Scope(Struct):
-    """What the frames of one workflow share: its place among nested ones, its store, ``previous`` and context."""
+    """What the frames of one workflow share: its place among nested ones, its store, ``previous`` and context.
 
+    ``loop`` is the event loop that its coroutines run on.
+    """
+
+    loop: Loop
     namespace: Namespace = ()
     store: Store | None = None
     previous: Callable[[], Any] = _nothing

@@ -10,7 +10,7 @@ from milepost import _context
 from milepost._clock import LOOK_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
     from queue import SimpleQueue
 
     from milepost._chunk import Chunk
@@ -38,22 +38,7 @@ def iterate(
     from queue import SimpleQueue
 
     queue: SimpleQueue[Any] = SimpleQueue()
-
-    def put(chunk: Chunk) -> None:
-        queue.put((chunk,))
-
-    def body() -> None:
-        try:
-            work(put)
-            queue.put(_END)
-        except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
-            queue.put(_Failed(error))
-
-    frame, engine = _context.frame(), _context.engine()
-    thread = threading.Thread(
-        target=_context.run_apart, args=(frame, engine, body), name="milepost-body", daemon=False
-    )
-    thread.start()
+    thread = _begin(work, queue.put)
     try:
         while (item := _next(queue, pool)) is not _END:
             if isinstance(item, _Failed):
@@ -62,6 +47,49 @@ def iterate(
     finally:
         leave()
         thread.join()
+
+
+async def aiterate(
+    work: Callable[[Callable[[Chunk], object]], None], leave: Callable[[], None]
+) -> AsyncGenerator[Chunk, None]:
+    """Do what :func:`iterate` does, for a consumer on an event loop."""
+    import asyncio
+
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def put(item: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left who could be told
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    _begin(work, put)
+    item: Any = None
+    try:
+        while (item := await queue.get()) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item[0]
+    finally:
+        leave()
+        while item is not _END and not isinstance(item, _Failed):
+            item = await queue.get()
+
+
+def _begin(work: Callable[[Callable[[Chunk], object]], None], put: Callable[[Any], None]) -> threading.Thread:
+    """Begin the work in a thread that puts the chunks, each in a tuple, and in the end how it ended."""
+
+    def body() -> None:
+        try:
+            work(lambda chunk: put((chunk,)))
+            put(_END)
+        except BaseException as error:  # noqa: BLE001 - it is raised to the consumer
+            put(_Failed(error))
+
+    frame, engine = _context.frame(), _context.engine()
+    thread = threading.Thread(
+        target=_context.run_apart, args=(frame, engine, body), name="milepost-body", daemon=False
+    )
+    thread.start()
+    return thread
 
 
 def _next(queue: SimpleQueue[Any], pool: Pool) -> Any:

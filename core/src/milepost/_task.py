@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 from milepost import _context, _inject
 from milepost._policies import OnUnknown, Policies, policies
@@ -38,7 +48,7 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
     """Look at a function once: its name, its annotations, and what it wants injected.
 
     Raises:
-        InvalidDefinition: it cannot be called, or is a generator or coroutine function.
+        InvalidDefinition: it cannot be called, or is a generator function.
     """
     import inspect
 
@@ -53,8 +63,6 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
         raise InvalidDefinition(
             f"{where} is a generator: return a list, and write progress with `writer: StreamWriter`"
         )
-    if inspect.iscoroutinefunction(plain):
-        raise InvalidDefinition(f"{where} is async: this version runs synchronous functions; write `def`")
     signature, hints = _inject.signature(function), _inject.hints(function)
     return Step(
         name=str(label),
@@ -65,6 +73,7 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
         injected=_inject.wanted(signature, hints, KINDS),
         returns=hints.get("return", Any),
         policies=policies,
+        is_async=inspect.iscoroutinefunction(plain),
     )
 
 
@@ -142,6 +151,30 @@ Retry: TypeAlias = "RetryPolicy | Sequence[RetryPolicy] | None"
 Timeout: TypeAlias = "float | timedelta | TimeoutPolicy | None"
 
 
+if TYPE_CHECKING:
+
+    class AsyncTask(Task[P, R]):
+        """A coroutine function under ``@task``, as a type checker sees it: awaiting a call gives what it returns."""
+
+        func: Callable[P, Coroutine[Any, Any, R]]  # type: ignore[assignment]  # the function is what was given
+
+    class _Decorator(Protocol):
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    function: Callable[P, Coroutine[Any, Any, R]],
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: Retry = None,
+    timeout: Timeout = None,
+    on_unknown: OnUnknown = "rerun",
+) -> AsyncTask[P, R]: ...
 @overload
 def task(
     function: Callable[P, R],
@@ -160,7 +193,7 @@ def task(
     timeout: Timeout = None,
     on_unknown: OnUnknown = "rerun",
     retry: Retry = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+) -> _Decorator: ...
 def task(
     function: Any = None,
     /,
@@ -173,8 +206,9 @@ def task(
 ) -> Any:
     """Make a function a task: ``@task``, ``@task()``, ``@task(name="…")`` or ``task(function, name="…")``.
 
-    Works on functions, methods (in the class body or bound), partials and callable objects, and changes none of them. A
-    task's outcome is recorded before its future resolves, and it does not execute again in that run.
+    Works on functions and coroutine functions, methods (in the class body or bound), partials and callable objects, and
+    changes none of them. A task's outcome is recorded before its future resolves, and it does not execute again in that
+    run.
 
     Args:
         function: what to run.
@@ -187,7 +221,7 @@ def task(
         retry: LangGraph's former name of ``retry_policy``.
 
     Raises:
-        InvalidDefinition: the function is a generator or a coroutine function, or a policy cannot be.
+        InvalidDefinition: the function is a generator function, or a policy cannot be.
     """
     if retry is not None:
         retry_policy = renamed(retry, retry_policy)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from milepost import events
+from milepost._coroutines import Coroutines
 from milepost._struct import replace
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Around(Protocol):
 
     @property
     def is_stopping(self) -> bool: ...
+    @property
+    def watch(self) -> Watch: ...
 
 
 class Listener:
@@ -124,6 +127,7 @@ class Watch:
         self.calls = False
         self.checkpoints = False
         self.around = around
+        self.coroutines: Coroutines = Coroutines() if around is None else around.watch.coroutines
         self._lock = threading.RLock()  # printing runs code of the user's, which may do anything
         for listener in listeners:
             if listener is not None:
@@ -133,6 +137,11 @@ class Watch:
     def is_gone(self) -> bool:
         """Whether the run is to stop because nobody waits for it any more."""
         return self.left or (self.around is not None and self.around.is_stopping)
+
+    def leave(self) -> None:
+        """Stop the run at its next boundary, and the coroutines that are under way at once."""
+        self.left = True
+        self.coroutines.cancel()
 
     def add(self, listener: Listener) -> None:
         """Tell this one, too, from now on."""

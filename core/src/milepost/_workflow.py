@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import types
 import typing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _claim, _context, _ids, _owner, _print, _stream
+from milepost import _async, _claim, _context, _ids, _owner, _print, _stream
 from milepost._answers import Resume
 from milepost._chunk import Form
 from milepost._declared import I, Options, Place, R, S
 from milepost._engine import current_engine
 from milepost._policies import policies
 from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
-from milepost._step import Scope
+from milepost._step import Scope, Step
 from milepost._struct import replace
 from milepost._task import renamed
 from milepost._upkeep import Upkeep
@@ -25,11 +26,13 @@ from milepost.events import WorkflowInterrupted, WorkflowStarted
 from milepost.question import INTERRUPT, Command, Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from milepost._chunk import Chunk
+    from milepost._engine import Engine
     from milepost._fold import RunState
     from milepost._frame import Frame
+    from milepost._future import TaskFuture
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
     from milepost._retention import Retention
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Workflow(Upkeep[I, R]):
-    """A function under ``@entrypoint``: call ``invoke`` or ``stream``; ``func`` is the function itself."""
+    """A function under ``@entrypoint``: call ``invoke``, ``stream`` or their async twins; ``func`` is the function."""
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -92,18 +95,72 @@ class Workflow(Upkeep[I, R]):
         frame: Frame | None = _context.frame()
         form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
-        if frame is None:
-            chunks: list[Any] = []
-            collects = None if form is None else form.listener(chunks.append)
-            place = self._place(config, thread_id, checkpoint_id, context=context)
-            ended = self._run(place, input, Watch(collects, printed.listener()))
+        if frame is not None:
+            asked = (input, _at(config, checkpoint_id), thread_id, context)
+            return self._invoke_nested(frame, asked, form, printed)
+        place = functools.partial(self._place, config, thread_id, checkpoint_id, context=context)
+        run, leave = self._alone(place, input, form, printed)
+        return _async.off_loop(run, leave) if _context.runs_loop() else run()
+
+    async def ainvoke(  # noqa: PLR0913 - every one a keyword
+        self,
+        input: I | Command | None,  # noqa: A002
+        config: RunnableConfig | Mapping[str, Any] | None = None,
+        *,
+        context: Any = None,
+        thread_id: str | None = None,
+        checkpoint_id: str | None = None,
+        stream_mode: str | Sequence[str] = "values",
+        print_mode: str | Sequence[str] = (),
+        subgraphs: bool = False,
+    ) -> Any:
+        """Do what :meth:`invoke` does, without blocking the event loop.
+
+        A coroutine function's body runs on this loop, a function's in a thread. Cancelling stops the run at its next
+        boundary: coroutines under way are cancelled and run again when it goes on, functions that have begun are waited
+        for and recorded, and ``ainvoke(None)`` continues. Cancelling once more does not wait.
+
+        Args:
+            input: as for :meth:`invoke`.
+            config: as for :meth:`invoke`.
+            context: as for :meth:`invoke`.
+            thread_id: as for :meth:`invoke`.
+            checkpoint_id: as for :meth:`invoke`.
+            stream_mode: as for :meth:`invoke`.
+            print_mode: as for :meth:`invoke`.
+            subgraphs: as for :meth:`invoke`.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled.
+            MilepostError: what :meth:`invoke` raises.
+        """
+        frame: Frame | None = _context.frame()
+        form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
+        printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
+        if frame is not None:
+            asked = (input, _at(config, checkpoint_id), thread_id, context)
+            return await self._ainvoke_nested(frame, asked, form, printed)
+        place = functools.partial(
+            self._place, config, thread_id, checkpoint_id, loop=_async.Loop.here(), context=context
+        )
+        return await _async.in_thread(*self._alone(place, input, form, printed))
+
+    def _alone(
+        self,
+        place: Callable[[], Place],
+        given: I | Command | None,
+        form: Form | None,
+        printed: _print.Printed,
+    ) -> tuple[Callable[[], Any], Callable[[], None]]:
+        """Return what runs the workflow, within no other, and gives what ``invoke`` returns; and what stops it."""
+        chunks: list[Any] = []
+        watch = Watch(None if form is None else form.listener(chunks.append), printed.listener())
+
+        def run() -> Any:
+            ended = self._run(place(), given, watch)
             return _answer(ended) if form is None else chunks
-        addressed = _at(config, checkpoint_id)
-        if form is not None:
-            asked = (input, addressed, thread_id, context)
-            return list(self._stream_nested(frame, asked, form, printed))
-        with frame.execution.watch.joined(printed.listener(self._namespace(frame)), frame.execution.clock):
-            return self._invoke_nested(frame, input, addressed, thread_id, context)
+
+        return run, functools.partial(_leave, watch, current_engine())
 
     def stream(  # noqa: PLR0913 - every one a keyword
         self,
@@ -152,15 +209,62 @@ class Workflow(Upkeep[I, R]):
         place = self._place(config, thread_id, checkpoint_id, context=context)
         watch = Watch(printed.listener())
 
-        def work(put: Callable[[Chunk], object]) -> None:
-            watch.add(form.listener(put))
-            self._run(place, input, watch)
-
         def leave() -> None:
             watch.left = True
             place.engine.timer.look()
 
+        work = self._work(lambda: place, input, watch, form)
         return _stream.iterate(work, leave, pool=place.engine.pool)
+
+    def astream(  # noqa: PLR0913 - every one a keyword
+        self,
+        input: I | Command | None,  # noqa: A002
+        config: RunnableConfig | Mapping[str, Any] | None = None,
+        *,
+        context: Any = None,
+        thread_id: str | None = None,
+        checkpoint_id: str | None = None,
+        stream_mode: str | Sequence[str] = "updates",
+        print_mode: str | Sequence[str] = (),
+        subgraphs: bool = False,
+    ) -> AsyncGenerator[Any, None]:
+        """Do what :meth:`stream` does, for ``async for``; closing it or cancelling is as for :meth:`ainvoke`.
+
+        Args:
+            input: as for :meth:`invoke`.
+            config: as for :meth:`invoke`.
+            context: as for :meth:`invoke`.
+            thread_id: as for :meth:`invoke`.
+            checkpoint_id: as for :meth:`invoke`.
+            stream_mode: as for :meth:`stream`.
+            print_mode: as for :meth:`stream`.
+            subgraphs: as for :meth:`stream`.
+
+        Raises:
+            InvalidStreamMode: a mode does not exist.
+            MilepostError: what :meth:`invoke` raises, at the first chunk.
+        """
+        frame: Frame | None = _context.frame()
+        form = Form.of(stream_mode, subgraphs=subgraphs)
+        printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
+        if frame is not None:
+            asked = (input, _at(config, checkpoint_id), thread_id, context)
+            return _stream.aiterate(self._work_nested(frame, asked, form, printed, frame.scope.loop), _stay)
+        place = functools.partial(
+            self._place, config, thread_id, checkpoint_id, loop=_async.Loop.here(), context=context
+        )
+        watch = Watch(printed.listener())
+        work = self._work(place, input, watch, form)
+        return _stream.aiterate(work, functools.partial(_leave, watch, current_engine()))
+
+    def _work(
+        self, place: Callable[[], Place], given: I | Command | None, watch: Watch, form: Form
+    ) -> Callable[[Callable[[Chunk], object]], None]:
+        def work(put: Callable[[Chunk], object]) -> None:
+            watch.add(form.listener(put))
+            self._run(place(), given, watch)
+
+        return work
 
     def _run(
         self, place: Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
@@ -252,35 +356,76 @@ class Workflow(Upkeep[I, R]):
 
     # -- inside another run --------------------------------------------------------------------------------------
 
-    def _invoke_nested(
+    def _invoke_nested(self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed) -> Any:
+        if not _context.runs_loop():
+            return self._invoke_here(frame, asked, form, printed, frame.scope.loop)
+        # The loop of this thread is blocked until this returns: what is inside gets one of its own.
+        with closing(_async.Loop()) as loop:
+            run = functools.partial(self._invoke_here, frame, asked, form, printed, loop)
+            return _async.off_loop(run, frame.execution.watch.leave)
+
+    def _invoke_here(
+        self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed, loop: _async.Loop
+    ) -> Any:
+        if form is not None:
+            return list(self._stream_nested(frame, asked, form, printed, loop))
+        watch, clock = frame.execution.watch, frame.execution.clock
+        with watch.joined(printed.listener(self._namespace(frame)), clock):
+            return self._call_nested(frame, asked, loop, inline=True).result()
+
+    async def _ainvoke_nested(
+        self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed
+    ) -> Any:
+        watch, clock, loop = frame.execution.watch, frame.execution.clock, frame.scope.loop
+        if form is not None:
+            work = self._work_nested(frame, asked, form, printed, loop)
+            return [chunk async for chunk in _stream.aiterate(work, _stay)]
+        with watch.joined(printed.listener(self._namespace(frame)), clock):
+            return await self._call_nested(frame, asked, loop)
+
+    def _stream_nested(
         self,
         frame: Frame,
-        given: I | Command | None,
-        config: RunnableConfig | Mapping[str, Any] | None,
-        thread_id: str | None,
-        context: Any,
-    ) -> Any:
+        asked: Asked,
+        form: Form,
+        printed: _print.Printed,
+        loop: _async.Loop | None = None,
+    ) -> Iterator[Any]:
+        own = _async.Loop()  # for where the loop of this thread is blocked by whoever consumes the chunks
+        with closing(own):
+            chosen = loop or (own if _context.runs_loop() else frame.scope.loop)
+            work = self._work_nested(frame, asked, form, printed, chosen)
+            yield from _stream.iterate(work, _stay, pool=frame.execution.pool)
+
+    def _call_nested(
+        self, frame: Frame, asked: Asked, loop: _async.Loop, *, inline: bool = False
+    ) -> TaskFuture[Any]:
+        """Make the call: as a part of the run around it, or as a run of its own on another thread."""
+        given, config, thread_id, context = asked
         merged, thread = self._with_thread(config, thread_id)
         if self._is_elsewhere(frame, thread):
-            return self._call_elsewhere(frame, given, merged, context)
+            step, arguments, said = self._elsewhere(frame, given, merged, context, loop)
+            return frame.call(step, arguments, said, scope=self._scope(frame, loop), inline=inline)
         if isinstance(given, Command):
             raise InvalidCommand(
                 f"workflow {self.name!r} runs here as part of the run around it: answers go to that run's thread"
             )
-        return self._call_here(frame, given, context)
+        return self._call_here(frame, given, context, loop, inline=inline)
 
-    def _call_here(self, frame: Frame, given: Any, context: Any) -> Any:
+    def _call_here(
+        self, frame: Frame, given: Any, context: Any, loop: _async.Loop, *, inline: bool
+    ) -> TaskFuture[Any]:
         """Run the workflow as a call of the run around it; a context of its own is one of the call's arguments."""
         fitting = self._fitting(context)
-        scope, step = self._scope(frame, fitting), self._nested
+        scope, step = self._scope(frame, loop, fitting), self._nested
         if fitting is None:
-            return frame.call(step, (given,), {}, scope=scope, inline=True).result()
+            return frame.call(step, (given,), {}, scope=scope, inline=inline)
 
         def run_here(given: Any, *, context: Any, **injected: Any) -> Any:  # noqa: ARG001 - the scope has it
             return self._nested.function(given, **injected)
 
         apart = replace(step, function=run_here)
-        return frame.call(apart, (given,), {"context": fitting}, scope=scope, inline=True).result()
+        return frame.call(apart, (given,), {"context": fitting}, scope=scope, inline=inline)
 
     def _is_elsewhere(self, frame: Frame, thread: Any) -> bool:
         """Tell whether a nested call names another thread, or the same id in another backend."""
@@ -293,13 +438,18 @@ class Workflow(Upkeep[I, R]):
             return False
         return check_thread_id(thread) != frame.thread_id or checkpointer is not around
 
-    def _call_elsewhere(
-        self, frame: Frame, given: I | Command | None, config: Mapping[str, Any], context: Any
-    ) -> Any:
+    def _elsewhere(
+        self,
+        frame: Frame,
+        given: I | Command | None,
+        config: Mapping[str, Any],
+        context: Any,
+        loop: _async.Loop,
+    ) -> tuple[Step, tuple[Any, ...], dict[str, Any]]:
         said = {} if context is None else {"context": self._fitting(context)}
         if context is None and self._options.context_schema is not None and not isinstance(given, Command):
             context = frame.scope.context()
-        place = self._place(cast("RunnableConfig", config), None, context=context)
+        place = self._place(cast("RunnableConfig", config), None, loop=loop, context=context)
 
         def run_there(given: I | Command | None, _thread: str, **_said: Any) -> Any:
             inner: Frame = _context.required("a nested workflow")
@@ -312,15 +462,14 @@ class Workflow(Upkeep[I, R]):
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise
 
-        step = replace(
-            self._step, function=run_there, injected={}, policies=None
-        )  # the run there has its own
-        return frame.call(step, (given, place.thread), said, scope=self._scope(frame), inline=True).result()
+        # The run there has its own policies, and sees to its own coroutines.
+        step = replace(self._step, function=run_there, injected={}, is_async=False, policies=None)
+        return step, (given, place.thread), said
 
     def _namespace(self, frame: Frame) -> Namespace:
         return (*frame.scope.namespace, f"{self.name}:{_ids.child(frame.path, frame.ordinal)}")
 
-    def _scope(self, frame: Frame, context: Any = None) -> Scope:
+    def _scope(self, frame: Frame, loop: _async.Loop, context: Any = None) -> Scope:
         store = (
             current_engine().store_for(self._origin, self._options.store)
             if self._options.store is not None
@@ -331,23 +480,33 @@ class Workflow(Upkeep[I, R]):
         def known() -> Any:
             return self._fitting(around()) if context is None else context
 
-        return Scope(namespace=self._namespace(frame), store=store, context=known)
+        return Scope(loop=loop, namespace=self._namespace(frame), store=store, context=known)
 
-    def _stream_nested(
+    def _work_nested(
         self,
         frame: Frame,
-        asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None, Any],
+        asked: Asked,
         form: Form,
         printed: _print.Printed,
-    ) -> Iterator[Any]:
+        loop: _async.Loop,
+    ) -> Callable[[Callable[[Chunk], object]], None]:
         watch, clock = frame.execution.watch, frame.execution.clock
 
         def work(put: Callable[[Chunk], object]) -> None:
             base = self._namespace(frame)
             with watch.joined(form.listener(put, base), clock), watch.joined(printed.listener(base), clock):
-                self._invoke_nested(frame, *asked)
+                self._call_nested(frame, asked, loop, inline=True).result()
 
-        return _stream.iterate(work, _stay, pool=frame.execution.pool)
+        return work
+
+
+if TYPE_CHECKING:
+    Asked: typing.TypeAlias = tuple[Any, RunnableConfig | Mapping[str, Any] | None, str | None, Any]
+
+    class AsyncWorkflow(Workflow[I, R]):
+        """A coroutine function under ``@entrypoint``, as a type checker sees it."""
+
+        func: Callable[..., Coroutine[Any, Any, R]]  # type: ignore[assignment]  # the function is what was given
 
 
 def _at(
@@ -359,6 +518,12 @@ def _at(
     merged: dict[str, Any] = dict(config or {})
     merged["configurable"] = {**(merged.get("configurable") or {}), "checkpoint_id": checkpoint_id}
     return merged
+
+
+def _leave(watch: Watch, engine: Engine) -> None:
+    """Stop a run because whoever awaited it was cancelled."""
+    watch.leave()
+    engine.timer.look()
 
 
 def _stay() -> None:
@@ -389,7 +554,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
             :class:`~milepost.errors.WorkflowTimeout`.
 
     Raises:
-        InvalidDefinition: the function is a generator or coroutine function, or takes no input, or a policy cannot be.
+        InvalidDefinition: the function is a generator function, or takes no input, or a policy cannot be.
     """
 
     class final(Final, Generic[R, S]):  # noqa: N801 - LangGraph's name
@@ -410,7 +575,11 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
             super().__init__(value, save)
 
     @overload
-    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # a decorator class
+    def __new__(  # type: ignore[misc]  # a decorator class
+        cls, function: Callable[..., Coroutine[Any, Any, R]], /
+    ) -> AsyncWorkflow[Any, R]: ...
+    @overload
+    def __new__(cls, function: Callable[..., R], /) -> Workflow[Any, R]: ...  # type: ignore[misc]  # likewise
     @overload
     def __new__(  # type: ignore[misc]  # likewise
         cls,
@@ -459,4 +628,7 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
 
 
 class _Decorator(typing.Protocol):
+    @overload
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, R]], /) -> AsyncWorkflow[Any, R]: ...
+    @overload
     def __call__(self, function: Callable[..., R], /) -> Workflow[Any, R]: ...

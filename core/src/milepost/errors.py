@@ -146,6 +146,10 @@ class EngineClosed(MilepostError, RuntimeError):
     """The engine was closed. Started tasks were recorded and the thread can be resumed by another engine."""
 
 
+class WouldBlock(MilepostError, RuntimeError):
+    """A wait that would block the event loop of its thread, perhaps for ever. ``await`` the task's future instead."""
+
+
 # -- threads, ownership, answers ------------------------------------------------------------------------------------
 
 

@@ -209,7 +209,8 @@ class Outcome(Struct):
     """What became of a call: exactly one of ``result``, ``error``, ``cancelled``.
 
     ``caused_by`` names the calls whose failures an error carries, ``heard_at`` how many calls their caller had made
-    when it got each: what it did after that may differ once the failure is tried again.
+    when it got each: what it did after that may differ once the failure is tried again. Where the caller has strands,
+    ``"call@strand"`` tells it for each other one that had made any.
     """
 
     kind: ClassVar[str] = "outcome"
@@ -268,7 +269,7 @@ class Begun(Struct):
 class Observed(Struct):
     """What a frame saw of a race: the answers numbered ``number`` … ``number + times - 1`` that it got about a call.
 
-    ``made`` is how many calls the frame had made by then.
+    ``made`` is how many calls the frame had made by then; of a strand, ``above`` says it for those it is a strand of.
     """
 
     kind: ClassVar[str] = "observed"
@@ -279,6 +280,7 @@ class Observed(Struct):
     call: str
     answer: bool
     times: int = 1
+    above: tuple[int, ...] = ()
 
 
 class Interrupted(Struct):
@@ -444,6 +446,7 @@ _PARSE: Final[dict[str, Any]] = {
     "arguments": _value,
     "attributes": _value,
     "caused_by": tuple,
+    "above": tuple,
     "pending": tuple,
     "voids": tuple,
     "answers": lambda raw: {key: _null_value(item) for key, item in raw.items()},

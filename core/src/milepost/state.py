@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _config
+from milepost import _config, _ids
 from milepost._struct import Struct, replace
 from milepost.trace import Session, TaskState, Try
 
@@ -162,7 +162,7 @@ def _session(starts: list[int], position: int) -> int:
 
 
 def _ordered(found: Iterable[TaskState]) -> tuple[TaskState, ...]:
-    return tuple(sorted(found, key=lambda task: tuple(map(int, task.id.split(".")))))
+    return tuple(sorted(found, key=lambda task: _ids.order(task.id)))
 
 
 def _waiting(run: RunState, call: str, attempts: tuple[Attempted, ...]) -> TaskState:

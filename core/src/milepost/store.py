@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from milepost import serde
 from milepost._clock import SystemClock
 from milepost._struct import Struct
+from milepost._twin import twin
 from milepost.backend import Backend
 from milepost.errors import InvalidItem
 
@@ -145,6 +146,14 @@ class Store(Backend):
         _check_page(limit, offset)
         found = (space for space in self._namespaces() if _begins(space, first) and _ends(space, last))
         return sorted({space[:max_depth] for space in found})[offset : offset + limit]
+
+    # -- in coroutines -------------------------------------------------------------------------------------
+
+    aget = twin(get)
+    aput = twin(put)
+    adelete = twin(delete)
+    asearch = twin(search)
+    alist_namespaces = twin(list_namespaces)
 
     # -- for drivers: hooks --------------------------------------------------------------------------------
 

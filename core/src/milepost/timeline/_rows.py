@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from milepost import _ids
 from milepost._struct import Struct, replace
 from milepost.timeline._moments import instant
 
@@ -17,7 +18,8 @@ _REPLAYS: Final = 12  # of a row that are drawn
 DEPTH: Final = 24
 """Calls nested deeper are counted in the row they are in."""
 
-Place = tuple[int, ...]
+Place = tuple[tuple[tuple[bool, int], ...], ...]
+"""For each of the calls that a call is within, and for itself, its number; before it, those of the strands it is in."""
 
 
 class Bar(Struct):
@@ -125,8 +127,19 @@ def rows(
 
 
 def place(id_: str) -> Place:
-    """Return a call's place as numbers, which sort as the calls were made."""
-    return tuple(map(int, id_.split(".")))
+    """Return a call's place, which sorts as the calls were made; those of a strand come after those of its frame."""
+    found: list[tuple[tuple[bool, int], ...]] = []
+    strands: tuple[tuple[bool, int], ...] = ()
+    for part in _ids.order(id_):
+        strands += (part,)
+        if not part[0]:
+            found.append(strands)
+            strands = ()
+    return tuple(found)
+
+
+def _id(spot: Place) -> str:
+    return ".".join("~" * in_strand + str(number) for parts in spot for in_strand, number in parts)
 
 
 def replayed(calls: Iterable[TaskState], number: int) -> list[int]:
@@ -172,7 +185,7 @@ def _caller(spot: Place, inner: tuple[Row, ...], *, live: bool, horizon: float) 
     """Return the row of a call that is known by its calls only."""
     asks = any(row.status == "interrupted" for row in inner)
     state = "interrupted" if asks else "running" if live else "unfinished"
-    id_ = ".".join(map(str, spot))
+    id_ = _id(spot)
     return _spanning(Row(id=id_, name=f"call {id_}", kind="task", status=state, children=inner), horizon)
 
 
