@@ -318,6 +318,33 @@ def test_an_idle_limit_begins_anew_with_each_sign_of_life(held, clock, backgroun
     assert result() == "idle 5.0"
 
 
+def test_where_heartbeats_alone_count_nothing_else_is_a_sign_of_life(held, clock, background):
+    seen: list[str] = []
+
+    @task
+    def child() -> None:
+        return None
+
+    @task(timeout=TimeoutPolicy(idle_timeout=5, refresh_on="heartbeat"))
+    def slow() -> None:
+        for sign in (heartbeat, lambda: get_stream_writer()("alive"), lambda: child().result()):
+            clock.advance(3)
+            sign()
+            seen.append("passed")
+
+    @entrypoint
+    def body(given) -> str:
+        try:
+            slow().result()
+        except TaskTimeout as error:
+            return f"{error.kind} {error.limit}"
+        return "in time"
+
+    assert background(body.invoke, 1, thread_id="t")() == "idle 5.0"
+    assert seen[:2] == ["passed", "passed"]
+    assert len(seen) == 2
+
+
 def test_the_time_that_is_left_is_readable_inside(held, clock, background):
     @task
     def inside() -> float | None:
@@ -538,6 +565,11 @@ def test_a_time_limit_that_is_no_time_is_refused_at_the_decorator(given):
         entrypoint(timeout=given)
     with pytest.raises(InvalidPolicy, match="seconds"):
         TimeoutPolicy(idle_timeout=given)
+
+
+def test_another_word_for_what_counts_is_refused():
+    with pytest.raises(InvalidPolicy, match="heartbeat"):
+        TimeoutPolicy(idle_timeout=1, refresh_on="never")
 
 
 def test_a_policy_without_a_limit_is_refused():

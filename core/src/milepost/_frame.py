@@ -164,6 +164,8 @@ class Frame:
     def heartbeat(self) -> None:
         """Give a sign of life; a frame that is to stop learns it here."""
         self.enter()
+        if self.guard is not None:
+            self.guard.beat(is_heartbeat=True)
 
     # -- calls ---------------------------------------------------------------------------------------------------
 

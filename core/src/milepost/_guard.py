@@ -21,6 +21,7 @@ class Guard:
     __slots__ = (
         "_began",
         "_clock",
+        "_heartbeats_only",
         "_limits",
         "_seen",
         "around",
@@ -50,6 +51,7 @@ class Guard:
         self.is_late = False
         self._clock = clock
         self._limits = limits
+        self._heartbeats_only = limits is not None and limits.refresh_on == "heartbeat"
         self._seen = clock.monotonic()
         self._began = self._seen if began is None else began
 
@@ -83,11 +85,12 @@ class Guard:
             raise Fenced
         self.beat()
 
-    def beat(self) -> None:
+    def beat(self, *, is_heartbeat: bool = False) -> None:
         """Take note of a sign of life, of this attempt and of those around it."""
         guard: Guard | None = self
         while guard is not None:
-            guard._seen = self._clock.monotonic()  # noqa: SLF001 - of this class
+            if is_heartbeat or not guard._heartbeats_only:  # noqa: SLF001 - of this class
+                guard._seen = self._clock.monotonic()  # noqa: SLF001 - likewise
             guard = guard.around
 
     @property
