@@ -190,9 +190,21 @@ def begin(
         end(Result(error=asyncio.CancelledError()) if task.cancelled() else task.result())
 
     task = asyncio.get_running_loop().create_task(_drive(frame, make, patience))
+    frame.home = task
     frame.execution.watch.coroutines.add(task)
     task.add_done_callback(done)
     return task
+
+
+def cancel(frame: Frame, loop: Loop) -> None:
+    """Cancel a frame's coroutine, from any thread."""
+
+    def end() -> None:
+        if frame.home is not None:
+            frame.home.cancel()
+
+    with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
+        loop.soon(end)
 
 
 async def _drive(frame: Frame, make: Callable[[], Awaitable[Any]], patience: float | None) -> Result:
