@@ -93,6 +93,16 @@ class Loop:
 
         return cls(asyncio.get_running_loop())
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread runs the loop now."""
+        import asyncio
+
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the loop; start its thread at first use."""
         with self._lock:
