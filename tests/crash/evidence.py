@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crash.places import Place
     from milepost.checkpoint import Checkpointer
 
-ONCE = "pay_once("
+ONCE = ("pay_once(", "pay_once_soon(")
 """How the ledger names what may be executed at most once, whatever is killed."""
 
 Call = tuple[str, str, str]

@@ -6,11 +6,14 @@ Nothing of the library is changed for this. The tasks' functions are wrapped her
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 import json
 import os
 import resource
 import signal
+import sys
 import threading
 from bisect import bisect
 from collections import Counter
@@ -259,13 +262,12 @@ def step(
     if function is None:
         return functools.partial(step, together=together, order=order, grouped=grouped, **policies)
 
+    if inspect.iscoroutinefunction(function):
+        return milepost.task(_watched_coroutine(function, together, order), **policies)
+
     @functools.wraps(function)
     def watched(*args):
-        rig, frame = here(), _context.required("a step")
-        call = (frame.thread_id, frame.run_id, frame.path)
-        place = f"{function.__name__} at {frame.thread_id}:{frame.path}"
-        rig.reach(f"{place}: before")
-        rig.note("start", call, f"{function.__name__}{args!r}")
+        rig, call, place = _begun(function, args)
         rig.begin(call, together)
         try:
             value = function(*args)
@@ -282,6 +284,50 @@ def step(
         return value
 
     return milepost.task(watched, **policies)
+
+
+def _begun(function, args):
+    """Pass the kill point before a task, and put its start into the ledger."""
+    rig, frame = here(), _context.required("a step")
+    call = (frame.thread_id, frame.run_id, frame.path)
+    place = f"{function.__name__} at {frame.thread_id}:{frame.path}"
+    rig.reach(f"{place}: before")
+    rig.note("start", call, f"{function.__name__}{args!r}")
+    return rig, call, place
+
+
+def _watched_coroutine(function, together: int, order: tuple[int, ...]):
+    """Do what a step does, for a coroutine: what waits for others does so beside the loop."""
+
+    @functools.wraps(function)
+    async def watched(*args):
+        rig, call, place = _begun(function, args)
+        await asyncio.to_thread(rig.begin, call, together)
+        event = "fail"
+        try:
+            value = await function(*args)
+            event = "end"
+        finally:
+            if event == "end" or isinstance(sys.exception(), Exception):
+                rig.note(event, call, f"{function.__name__}{args!r}")
+                rig.reach(f"{place}: after")
+                await asyncio.to_thread(rig.await_turn, call, order)
+        return value
+
+    return watched
+
+
+async def awaited(future):
+    """Do what :func:`got` does, in a coroutine."""
+    frame = _context.required("awaited()")
+    call = (frame.thread_id, frame.run_id, future._path)
+    try:
+        value = await future
+    except Exception:
+        here().note("seen", call)
+        raise
+    here().note("seen", call)
+    return value
 
 
 def got(future):

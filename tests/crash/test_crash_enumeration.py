@@ -14,7 +14,7 @@ AT_LENGTH = NAMES if THOROUGH else ("memory", "sqlite")
 
 pytestmark = pytest.mark.crash
 
-SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left", "attempts", "payments")
+SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left", "attempts", "payments", "coroutines")
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
@@ -23,6 +23,7 @@ RESUMED = {
     "attempts": "append to main of attempted: after #2",
     "whole": "append to main of attempted: committed",
     "nested": "append to main of outcome(0.0.1): after",
+    "coroutines": "append to main of begun: after",
 }
 
 

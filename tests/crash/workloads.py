@@ -5,6 +5,7 @@ A program decides from ``get_state`` alone, so that any process can take its par
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from concurrent.futures import CancelledError
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import milepost
-from crash.rig import THREAD, got, here, step
+from crash.rig import THREAD, awaited, got, here, step
 from milepost import Command, Decision, RetryPolicy, as_completed, entrypoint, interrupt
 
 if TYPE_CHECKING:
@@ -409,6 +410,68 @@ def payments(n):
     return {"n": n, "before": before, "first": first, "second": got(pay_surely(n)), "last": got(add(n, 2))}
 
 
+# -- coroutines ------------------------------------------------------------------------------------------------------
+
+
+@step(together=3, order=(2, 0, 1))
+async def fetch(x):
+    await asyncio.sleep(0)
+    return [x, x * x]
+
+
+@step
+async def along(n, after):
+    """Go on when a call of a coroutine beside this one is on record, so that all is recorded in one order."""
+    await asyncio.to_thread(here().await_call, after)
+    return n + 1
+
+
+@step(retry_policy=AT_ONCE)
+async def flaky_soon(x):
+    first = await awaited(along(x, None))
+    if _attempt() < 3:
+        raise ConnectionError(f"attempt {_attempt()} at {x}")
+    return first
+
+
+@step(on_unknown="fail")
+async def pay_once_soon(n):
+    return _pay(n)
+
+
+async def _branch(n, *after):
+    for before in after:
+        n = await awaited(along(n, before))
+    return n
+
+
+@entrypoint
+async def coroutines(n):
+    found = await asyncio.gather(*[awaited(future) for future in [fetch(number) for number in range(3)]])
+    beside = await asyncio.gather(_branch(n, None, "~4.0"), _branch(n, "~3.0", "~3.1"))
+    try:
+        paid = await awaited(pay_once_soon(n))
+    except milepost.errors.OutcomeUnknown:
+        paid = _pay(n)  # somebody looked it up
+    answer = interrupt({"n": n, "question": "well?"})
+    return {
+        "n": n,
+        "found": found,
+        "beside": beside,
+        "paid": paid,
+        "answer": answer,
+        "last": await awaited(flaky_soon(n)),
+    }
+
+
+@entrypoint(retry_policy=AT_ONCE)
+async def coroutine_whole(n):
+    before = await awaited(along(n, None))
+    if _attempt() < 3:
+        raise ConnectionError("the body is unsteady")
+    return {"n": n, "before": before, "last": await awaited(flaky_soon(n))}
+
+
 # -- programs --------------------------------------------------------------------------------------------------------
 
 
@@ -430,7 +493,8 @@ class Case:
     """A workflow, the inputs of its runs, and how a program treats it.
 
     ``one_by_one``: questions asked together are answered one at a time. ``replaces``: the run of this input is given up
-    for the next where it asks. ``streams``: the first run's consumer leaves after one chunk.
+    for the next where it asks. ``streams``: the first run's consumer leaves after one chunk. ``awaits``: the program
+    has an event loop.
     """
 
     name: str
@@ -440,6 +504,7 @@ class Case:
     one_by_one: bool = False
     replaces: int | None = None
     streams: bool = False
+    awaits: bool = False
 
     def move(self, state) -> Callable[[], object] | None:
         """Return what to do next about a thread in this state; None when all is done."""
@@ -469,6 +534,8 @@ class Case:
         return self.inputs[place] if place < len(self.inputs) else None
 
     def _invoke(self, given) -> object:
+        if self.awaits:
+            return asyncio.run(self.workflow.ainvoke(given, thread_id=THREAD))
         return self.workflow.invoke(given, thread_id=THREAD)
 
     def _repair(self, error: str) -> object:
@@ -541,6 +608,9 @@ CASES = {
         Case(name="whole", workflow=whole),
         Case(name="limited", workflow=limited),
         Case(name="payments", workflow=payments),
+        Case(name="coroutines", workflow=coroutines, awaits=True),
+        Case(name="coroutines_invoked", workflow=coroutines),
+        Case(name="coroutine_whole", workflow=coroutine_whole, awaits=True),
         Case(name="left", workflow=left, streams=True),
     )
 }

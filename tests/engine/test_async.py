@@ -869,7 +869,7 @@ def test_workflows_nest_in_coroutines(inner, how, call):
         elif how == "blocking":
             found = inner.invoke(n)
         elif how == "stream":
-            found = [chunk async for chunk in inner.astream(n, stream_mode="values")][-1]
+            (found,) = [chunk async for chunk in inner.astream(n, stream_mode="values")]
         elif how == "elsewhere":
             found = await inner.ainvoke(n, thread_id="other")
         else:

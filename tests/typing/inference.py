@@ -23,6 +23,7 @@ from milepost import (
     StateSnapshot,
     StreamWriter,
     TaskFuture,
+    ThreadInfo,
     TimeoutPolicy,
     Workflow,
     as_completed,
@@ -118,6 +119,10 @@ async def configured_asynchronous(text: str) -> entrypoint.final[str, int]:
 async def async_calls(workflow: Workflow[Any, int], config: RunnableConfig, store: Store) -> None:
     assert_type(await workflow.ainvoke("text", config), Any)
     assert_type(await workflow.aget_state(config), StateSnapshot)
+    assert_type(await workflow.aupdate_state(config, 3), dict[str, Any])
+    assert_type([each async for each in workflow.aget_state_history(config, limit=2)], list[StateSnapshot])
+    assert_type([each async for each in workflow.alist_threads()], list[ThreadInfo])
+    assert_type(await workflow.acancel(thread_id="t"), None)
     assert_type(workflow.astream("text", config), AsyncGenerator[Any, None])
     assert_type(await store.aget(("a",), "key"), Item | None)
     assert_type(await fetch.func("text"), int)

@@ -28,7 +28,14 @@ from milepost.timeout import TimeoutPolicy
 
 if TYPE_CHECKING:
     from milepost._future import TaskFuture, as_completed
-    from milepost._listing import PendingInterrupts, ThreadInfo, list_threads, pending_interrupts
+    from milepost._listing import (
+        PendingInterrupts,
+        ThreadInfo,
+        alist_threads,
+        apending_interrupts,
+        list_threads,
+        pending_interrupts,
+    )
     from milepost._retention import Pruned, Retention
     from milepost.timeline import Timeline
 
@@ -57,6 +64,8 @@ __all__ = [
     "Timeline",
     "TimeoutPolicy",
     "Workflow",
+    "alist_threads",
+    "apending_interrupts",
     "as_completed",
     "default_retry_on",
     "entrypoint",
@@ -84,6 +93,8 @@ _LATER = {
     "as_completed": "milepost._future",
     "PendingInterrupts": "milepost._listing",
     "ThreadInfo": "milepost._listing",
+    "alist_threads": "milepost._listing",
+    "apending_interrupts": "milepost._listing",
     "list_threads": "milepost._listing",
     "pending_interrupts": "milepost._listing",
     "Pruned": "milepost._retention",

@@ -93,6 +93,16 @@ class Loop:
 
         return cls(asyncio.get_running_loop())
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread runs the loop now."""
+        import asyncio
+
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the loop; start its thread at first use."""
         with self._lock:
@@ -190,9 +200,21 @@ def begin(
         end(Result(error=asyncio.CancelledError()) if task.cancelled() else task.result())
 
     task = asyncio.get_running_loop().create_task(_drive(frame, make, patience))
+    frame.home = task
     frame.execution.watch.coroutines.add(task)
     task.add_done_callback(done)
     return task
+
+
+def cancel(frame: Frame, loop: Loop) -> None:
+    """Cancel a frame's coroutine, from any thread."""
+
+    def end() -> None:
+        if frame.home is not None:
+            frame.home.cancel()
+
+    with suppress(RuntimeError):  # the loop is closed, and the coroutine has ended with it
+        loop.soon(end)
 
 
 async def _drive(frame: Frame, make: Callable[[], Awaitable[Any]], patience: float | None) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from milepost import _context, _ids
+from milepost import _async, _context, _ids
 from milepost._call import Ended, failure
 from milepost._clock import LOOK_SECONDS
 from milepost._guard import Guard
@@ -124,6 +124,8 @@ class BodyPolicies:
             ended: Ended = timed.value
             return ended
         expired = self._expired(execution, guard)
+        if self._step.is_async:
+            _async.cancel(frame, frame.scope.loop)
         frame.expire(expired.error, patience)
         return Ended(signal=expired)
 

@@ -127,6 +127,8 @@ class Frame(_step.Frame, Protocol):
     guard: Guard | None
     ordinal: int
     observations: int
+    strands: int
+    children: dict[str, TaskFuture[Any]]
 
     @property
     def execution(self) -> Execution: ...
@@ -321,7 +323,10 @@ class Call:
         def conclude() -> None:
             self._conclude(self.inner.run(result.get))
 
-        run = partial(_context.run_apart, self.inner, self.frame.execution.engine, conclude)
+        self._in_worker(conclude)
+
+    def _in_worker(self, work: Callable[[], None]) -> None:
+        run = partial(_context.run_apart, self.inner, self.frame.execution.engine, work)
         self.frame.execution.pool.submit(_Part(partial(self._guarded, run)))
 
     # -- the outcome ---------------------------------------------------------------------------------------------

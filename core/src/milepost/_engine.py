@@ -16,7 +16,8 @@ from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
 from milepost._timer import Timer
-from milepost.errors import EngineClosed
+from milepost._twin import twin
+from milepost.errors import EngineClosed, WouldBlock
 from milepost.fork import PerProcess
 
 if TYPE_CHECKING:
@@ -187,12 +188,19 @@ class Engine:
 
         The runs stay resumable. Calling it twice does nothing. A run cannot wait for itself: called from a body or a
         task of this engine, it only drains.
+
+        Raises:
+            WouldBlock: a run is on the event loop of this thread, and it would be waited for: await :meth:`aclose`.
         """
         frame = _context.frame()
         if frame is not None and frame.execution.engine is self:
             self.drain()
             return
         running = self._running.get()
+        if any(execution.plan.loop.is_here for execution in list(running.executions.values())):
+            raise WouldBlock(
+                "close() would block the event loop that a run of this engine is on, perhaps for ever: await aclose()"
+            )
         here, never = threading.get_ident(), threading.Event()
         with running.lock:
             running.closing = True
@@ -204,6 +212,8 @@ class Engine:
         self.loop.close()
         self.keeper.close()
         self._opened.close()
+
+    aclose = twin(close)
 
     def drain(self) -> None:
         """Let no further step begin; returns at once."""

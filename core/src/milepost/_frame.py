@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _NO_TASKS: Final[dict[Any, Any]] = {}  # most frames have no strands
-Gave: TypeAlias = Literal["cancel", "undecided", "leave"]
+Gave: TypeAlias = Literal["cancel", "undecided", "drop", "leave"]
 
 
 class Frame:
@@ -407,7 +407,8 @@ class Frame:
     def gave_up(self, number: int, call: str, *, known: bool) -> Gave:
         """Tell that awaiting a call was cancelled; return what becomes of the call.
 
-        Where the run stops or this frame has ended, the call is left alone. Where the frame suspends, or is itself
+        Where the run stops or this frame has ended, the call is left alone; where the frame's time is up, it is
+        dropped. Where the frame suspends, or is itself
         dropped, it is not known whether the awaiting would have been cancelled but for that (``asyncio.TaskGroup``
         cancels what is beside a question): the call goes on for as long as a pause waits, is then dropped, and runs
         again when it is awaited again. Otherwise the call is cancelled, and what cancelled it is recorded.
@@ -417,7 +418,7 @@ class Frame:
             self._check()
         except Signal as signal:
             self.latch(signal)
-            return "leave"
+            return "drop" if isinstance(signal, Fenced) else "leave"
         if base.dropped or base.held is not None:
             self.latch(base.held or Stopped())
             return "undecided"
@@ -527,7 +528,7 @@ class Frame:
     def again(self) -> Frame:
         """Return a frame for the next attempt at what this one ran."""
         frame = Frame(self.execution, path=self.path, name=self.name, scope=self.scope)
-        frame.digest = self.digest
+        frame.digest, frame.dropped = self.digest, self.dropped
         return frame
 
     def leave(self) -> None:

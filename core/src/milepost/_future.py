@@ -267,6 +267,8 @@ class TaskFuture(Future[T], Generic[T]):
         if call is not None and what != "leave":
             if what == "cancel":
                 call.give_up()
+            elif what == "drop":
+                call.drop()
             else:
                 call.undecided = True
 

@@ -6,11 +6,13 @@ the timer has it run, so that nobody who waits for it runs it before its time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from milepost import _ids, serde
 from milepost._call import Call, Ended, failure
 from milepost._guard import Guard
+from milepost._limit import Limit
 from milepost._policies import BY_HAND, Policies
 from milepost._signals import Restart, Stopped, Suspended
 from milepost._struct import replace
@@ -19,6 +21,8 @@ from milepost.checkpoint import Attempted, Begun, Outcome, Question, Value
 from milepost.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
+    from milepost._async import Result
+    from milepost._call import Frame
     from milepost._journal import Tried
     from milepost.checkpoint import Failure
 
@@ -73,13 +77,21 @@ class GuardedCall(Call):
         """Wait without a worker; from here on anybody may claim the call."""
         execution, before = self.frame.execution, self.inner
         if before.guard is not self.frame.guard:  # an attempt ran in it
-            self._made_calls = before.ordinal + before.observations > 0
+            self._made_calls = before.ordinal + before.observations + before.strands > 0
             self.inner = before.again()
             self.inner.guard = self.frame.guard
         self.runs_here = False
         self.begun = False
         self._permit.append(True)
         execution.engine.timer.after(seconds, self)
+
+    def send(self) -> None:
+        """Have a worker begin a coroutine: what comes before it on the loop may block."""
+        self.frame.execution.pool.submit(self)
+
+    def run(self) -> None:
+        """Do what comes before an attempt, and the attempt; a coroutine is on its way when this returns."""
+        self._guarded(self._execute)
 
     # -- an attempt ------------------------------------------------------------------------------------------------
 
@@ -92,7 +104,9 @@ class GuardedCall(Call):
         if self._is_unknown() and not self._decide(self._unknown("was cut off")):
             return
         self._begin_attempt()
-        if self._policies.timeout is None:
+        if self.step.is_async:
+            self._send_attempt()
+        elif self._policies.timeout is None:
             super()._run()
         else:
             self.frame.execution.telling.began(self)
@@ -145,15 +159,61 @@ class GuardedCall(Call):
         if (in_time or not timed.leave()) and not guard.is_late:
             self._conclude(timed.value)
         else:
-            self._fence(guard)
-            self._time_is_up(self._policies.expired(self.step.name, kind, elapsed))
+            self._leave_behind(guard, self._policies.expired(self.step.name, kind, elapsed))
 
-    def _fence(self, guard: Guard) -> None:
+    def _leave_behind(self, guard: Guard, error: Exception) -> None:
+        """End an attempt whose time is up; what it still does, and what it called, counts no longer."""
         self.inner.leave()
         if self.frame.execution.journal is None:
             guard.close()
         else:
             self.frame.execution.journal.fence(guard)
+        for future in list(self.inner.children.values()):
+            if future._call is not None:  # noqa: SLF001 - a future and its call are one concept
+                future._call.drop()  # noqa: SLF001
+        self._time_is_up(error)
+
+    # -- an attempt of a coroutine ---------------------------------------------------------------------------------
+
+    def _send_attempt(self) -> None:
+        execution, loop, guard = self.frame.execution, self.inner.scope.loop, self.inner.guard
+        assert guard is not None  # noqa: S101 - `_begin_attempt` made it
+        execution.telling.began(self)
+        limit = Limit(guard, execution.engine.timer, loop, self.step.name, self._overran)
+        limit.begin()
+        loop.soon(self._guarded, partial(self._start_attempt, limit))
+
+    def _start_attempt(self, limit: Limit) -> None:
+        if not limit.is_over:
+            self._start_coroutine(partial(self._attempt_ended, limit))
+            limit.task = self._task
+
+    def _attempt_ended(self, limit: Limit, result: Result) -> None:
+        if limit.is_over:
+            limit.report(result)
+        else:
+            self._in_worker(partial(self._conclude_attempt, limit, self.inner, result))
+
+    def _conclude_attempt(self, limit: Limit, inner: Frame, result: Result) -> None:
+        """Join what the coroutine called, which is part of its time."""
+        ended = inner.run(result.get)
+        if not limit.decide():
+            limit.report(result)
+        elif limit.guard.is_late:
+            self._leave_behind(limit.guard, self._expired(limit.guard))
+        else:
+            self._conclude(ended)
+
+    def _overran(self, limit: Limit) -> None:
+        """Cancel a coroutine whose time is up; a worker sees to what becomes of the call."""
+        error = self._expired(limit.guard)
+        limit.cancel()
+        self._in_worker(partial(self._leave_behind, limit.guard, error))
+
+    def _expired(self, guard: Guard) -> Exception:
+        return self._policies.expired(self.step.name, guard.left()[1], guard.elapsed)
+
+    # -- how an attempt ended --------------------------------------------------------------------------------------
 
     def _time_is_up(self, error: Exception) -> None:
         if self._policies.keeps_starts and self.frame.execution.journal is not None:
@@ -170,7 +230,7 @@ class GuardedCall(Call):
         if isinstance(ended.signal, Restart) and self.frame.execution.journal is not None:
             self.frame.execution.journal.broken_off.add(self.inner.path)
         after = None
-        if ended.error is not None:
+        if ended.error is not None and not ended.cancelled:
             try:
                 after = self._policies.after(ended.error, self._policies_before)
             except Exception as error:  # noqa: BLE001 - `retry_on` is the user's
@@ -212,8 +272,10 @@ class GuardedCall(Call):
         )
 
     def _outcome(self, **what: Any) -> Outcome:
-        attempts = self._attempts if what.get("cancelled") else self._attempts + 1
-        return super()._outcome(attempts=max(1, attempts), **what)
+        over = self.begun or not what.get(
+            "cancelled"
+        )  # what is cancelled between two attempts had no further one
+        return super()._outcome(attempts=max(1, self._attempts + over), **what)
 
     def _write(self, record: Attempted | Begun) -> None:
         """Write a record and wait until it is durable.

@@ -6,17 +6,19 @@ head's change, or for longer where a process died in it. Pending questions are t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from milepost import _claim
 from milepost._engine import current_engine
 from milepost._run import pending
 from milepost._struct import Struct
+from milepost._twin import Iterated
 from milepost.checkpoint import HeadQuery, Status
 from milepost.errors import NoCheckpointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from milepost.checkpoint import Checkpointer, Head, Owner
     from milepost.question import Interrupt
@@ -88,6 +90,19 @@ class Threads:
             left = None if left is None else left - len(heads)
 
 
+class AsyncThreads(Iterated[ThreadInfo]):
+    """An asynchronous iterator over :class:`ThreadInfo`; ``cursor`` as :class:`Threads` has it."""
+
+    def __init__(self, begin: Callable[[], Threads], cursor: str | None) -> None:
+        super().__init__(begin)
+        self._given = cursor
+
+    @property
+    def cursor(self) -> str | None:
+        """What goes on after what was yielded, in any process. None at the end."""
+        return self._iterator.cursor if isinstance(self._iterator, Threads) else self._given
+
+
 def list_threads(
     checkpointer: str | Checkpointer | None = None,
     *,
@@ -128,6 +143,26 @@ def pending_interrupts(
         NoCheckpointer: none is given and the engine has none.
     """
     return _asked(_opened(checkpointer), workflow)
+
+
+def alist_threads(
+    checkpointer: str | Checkpointer | None = None,
+    *,
+    status: str | Iterable[str] | None = None,
+    workflow: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> AsyncThreads:
+    """Do what :func:`list_threads` does, for ``async for``; what it raises, it raises at the first thread."""
+    listed = partial(list_threads, checkpointer, status=status, workflow=workflow, limit=limit, cursor=cursor)
+    return AsyncThreads(listed, cursor)
+
+
+def apending_interrupts(
+    checkpointer: str | Checkpointer | None = None, *, workflow: str | None = None
+) -> Iterated[PendingInterrupts]:
+    """Do what :func:`pending_interrupts` does, for ``async for``; what it raises, it raises at the first thread."""
+    return Iterated(partial(pending_interrupts, checkpointer, workflow=workflow))
 
 
 def _asked(checkpointer: Checkpointer, workflow: str | None) -> Iterator[PendingInterrupts]:

@@ -466,7 +466,9 @@ class Execution:
 
     def _retries(self, ended: Ended) -> bool:
         """Tell whether the body runs once more; the failed attempt is on record then."""
-        return ended.error is not None and self._signal is None and self._policies.fails(self, ended.error)
+        if ended.error is None or ended.cancelled or self._signal is not None:
+            return False
+        return self._policies.fails(self, ended.error)
 
     def _run_recorded(self) -> Ended:
         while True:

@@ -10,7 +10,7 @@ from milepost._answers import Resume
 from milepost._declared import Declared, I, R
 from milepost._run import Final, pending, returned
 from milepost._saved import finished_at
-from milepost._twin import twin
+from milepost._twin import iterated_twin, twin
 from milepost.checkpoint import Status, Value
 from milepost.errors import (
     InvalidUpdate,
@@ -180,6 +180,7 @@ class States(Declared[I, R]):
         return None if finished is None else returned(checkpointer, thread, finished, self._step.returns)
 
     aget_state = twin(get_state)
+    aget_state_history = iterated_twin(get_state_history)
 
     # -- writing a state -----------------------------------------------------------------------------------------
 
@@ -248,6 +249,9 @@ class States(Declared[I, R]):
         for (update,) in steps:
             told = self.update_state(told, update.values, update.as_node, thread_id=thread_id)
         return cast("dict[str, Any]", told)
+
+    aupdate_state = twin(update_state)
+    abulk_update_state = twin(bulk_update_state)
 
     def _update(
         self, place: Place, values: Any, as_node: str | None, found: RunState | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost import _context, _owner, _travel
@@ -10,8 +11,9 @@ from milepost._clock import LOOK_SECONDS
 from milepost._declared import I, R
 from milepost._engine import current_engine, execution_of
 from milepost._states import States
+from milepost._twin import iterated_twin, twin
 from milepost.checkpoint import check_thread_id
-from milepost.errors import NoCheckpointer, ThreadBusy
+from milepost.errors import NoCheckpointer, ThreadBusy, WouldBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from milepost._declared import Place
     from milepost._engine import Engine
-    from milepost._listing import PendingInterrupts, Threads
+    from milepost._listing import AsyncThreads, PendingInterrupts, Threads
     from milepost._retention import Pruned
     from milepost._states import Config
     from milepost.checkpoint import Checkpointer, Head, Owner
@@ -69,6 +71,21 @@ class Upkeep(States[I, R]):
         _, checkpointer = self._backend()
         return _listing.pending_interrupts(checkpointer, workflow=self.name)
 
+    def alist_threads(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> AsyncThreads:
+        """Do what :meth:`list_threads` does, for ``async for``; what it raises, it raises at the first thread."""
+        from milepost import _listing
+
+        listed = partial(self.list_threads, status=status, limit=limit, cursor=cursor)
+        return _listing.AsyncThreads(listed, cursor)
+
+    apending_interrupts = iterated_twin(pending_interrupts)
+
     # -- stopping ------------------------------------------------------------------------------------------------
 
     def cancel(
@@ -96,6 +113,7 @@ class Upkeep(States[I, R]):
             NothingToCancel: the run is over.
             ThreadBusy: another process runs it.
             TimeoutError: it has not stopped yet, and will when its tasks return.
+            WouldBlock: it runs on the event loop of this thread: await :meth:`acancel`.
             UnknownThread, WrongWorkflow, NoCheckpointer, MissingThreadId: as they say.
         """
         checkpointer, thread, place = self._kept(config, thread_id)
@@ -112,8 +130,11 @@ class Upkeep(States[I, R]):
                 execution.cancel(reason)
                 return
             else:
+                _check_loop(execution, thread)
                 left = None if timeout is None else timeout - (clock.monotonic() - began)
                 _await(execution.cancel(reason), execution.session, left, place)
+
+    acancel = twin(cancel)
 
     def _cancelled_at_rest(self, place: Place, reason: str | None, waited: float) -> bool:
         """Cancel a run that nobody executes; False where a call of this process holds the thread for a moment."""
@@ -157,6 +178,8 @@ class Upkeep(States[I, R]):
         names = self._named(checkpointer, threads)
         return _retention.prune_threads(checkpointer, names, retention, engine.clock.now())
 
+    aprune = twin(prune)
+
     def _named(self, checkpointer: Checkpointer, threads: str | Iterable[str] | None) -> Iterator[str]:
         if threads is None:
             return (info.thread_id for info in self.list_threads())
@@ -187,6 +210,8 @@ class Upkeep(States[I, R]):
         self._check_bound(checkpointer.load_head(source))
         _duplicate.duplicate(checkpointer, source, target, engine.clock, lease=engine.lease)
 
+    acopy_thread = twin(copy_thread)
+
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with all its runs; one that nobody has started is no error.
 
@@ -201,6 +226,8 @@ class Upkeep(States[I, R]):
         self._check_bound(checkpointer.load_head(thread))
         checkpointer.delete(thread)
 
+    adelete_thread = twin(delete_thread)
+
     def _backend(self) -> tuple[Engine, Checkpointer]:
         engine = current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
@@ -214,6 +241,15 @@ def _under_way(head: Head | None) -> Any:
     if head is None or head.owner is None or not _owner.is_here(head.owner):
         return None
     return execution_of(head.owner.session)
+
+
+def _check_loop(execution: Any, thread: str) -> None:
+    """Refuse to wait for a run whose coroutines need the loop that would wait."""
+    if execution.plan.loop.is_here:
+        raise WouldBlock(
+            f"cancel() would block the event loop that the run on thread {thread!r} is on, perhaps for ever: "
+            f"await acancel()"
+        )
 
 
 def _is_within(execution: Any) -> bool:
