@@ -20,8 +20,10 @@ NO_IO = {
         "get_config",
         "get_deadline",
         "get_idempotency_key",
+        "get_runtime",
         "get_store",
         "get_stream_writer",
+        "get_version",
         "heartbeat",
         "interrupt",
         "open_checkpointer",  # connects at the first use
@@ -29,7 +31,12 @@ NO_IO = {
         "set_engine",
         "task",
     },
-    milepost.Workflow: set(),
+    milepost.Workflow: {
+        "get_context_jsonschema",
+        "get_input_jsonschema",
+        "get_output_jsonschema",
+        "with_config",
+    },
     milepost.Engine: {"checkpointer_for", "store_for", "closed_error", "drain", "executing"},
     Store: {"from_url", "reopened", "open", "close"},
 }
