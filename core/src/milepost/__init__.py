@@ -16,6 +16,7 @@ from milepost._interrupt import (
 )
 from milepost._task import Task, task
 from milepost._workflow import Workflow, entrypoint
+from milepost.caching import CachePolicy
 from milepost.drivers import open_checkpointer, open_store
 from milepost.memory import InMemorySaver, InMemoryStore, MemorySaver
 from milepost.question import Command, Interrupt
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
         pending_interrupts,
     )
     from milepost._retention import Pruned, Retention
+    from milepost.cache import InMemoryCache
     from milepost.timeline import Timeline
 
 __all__ = [
     "BaseStore",
+    "CachePolicy",
     "Command",
     "Decision",
     "Engine",
     "ExecutionInfo",
+    "InMemoryCache",
     "InMemorySaver",
     "InMemoryStore",
     "Interrupt",
@@ -100,6 +104,7 @@ _LATER = {
     "Pruned": "milepost._retention",
     "Retention": "milepost._retention",
     "Timeline": "milepost.timeline",
+    "InMemoryCache": "milepost.cache",
 }
 
 

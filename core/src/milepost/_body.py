@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from milepost import _async, _context, _ids
@@ -18,6 +20,7 @@ from milepost.errors import WorkflowTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from milepost._caching import Slot
     from milepost._call import Execution
     from milepost._clock import Clock
     from milepost._fold import RunState
@@ -133,6 +136,28 @@ class BodyPolicies:
         error = self._policies.expired(self._step.name, guard.left()[1], guard.elapsed)
         return execution.abort(error)
 
+    # -- equal runs ------------------------------------------------------------------------------------------------
+
+    def find(self, execution: Execution, slot: Slot) -> tuple[list[Any] | None, bool]:
+        """Return a run's result from the cache, waiting for an equal run, and whether this one leads the others."""
+        while not execution.is_stopping:
+            found = slot.find(self._clock)
+            if found is not None:
+                return found, False
+            if slot.lead():
+                return slot.find(self._clock), True  # an equal run may have landed meanwhile
+            self._await_equal(execution, slot)
+        return None, False
+
+    def _await_equal(self, execution: Execution, slot: Slot) -> None:
+        pause = _Pause(execution)
+
+        def begin() -> None:
+            execution.engine.timer.after(inf, pause)
+            slot.join(pause)
+
+        self._wait(execution, pause, begin)
+
     # -- again -----------------------------------------------------------------------------------------------------
 
     def fails(self, execution: Execution, error: Exception) -> bool:
@@ -190,9 +215,13 @@ class BodyPolicies:
 
     def _sleep(self, execution: Execution, seconds: float) -> None:
         pause = _Pause(execution)
+        self._wait(execution, pause, partial(execution.engine.timer.after, seconds, pause))
+
+    @staticmethod
+    def _wait(execution: Execution, pause: _Pause, begin: Callable[[], object]) -> None:
         execution.pool.begin_wait()
         try:
-            execution.engine.timer.after(seconds, pause)
+            begin()
             pause.wait()
         except Exception:
             raise

@@ -104,6 +104,9 @@ class Execution(Protocol):
     def key_of(self, call: str, name: str, digest: str) -> str:
         """Return the idempotency key of a call."""
 
+    def has_asked(self, call: str) -> bool:
+        """Tell whether a call, or one that it made, asked a question that was answered."""
+
     def try_again(self, call: str) -> None:
         """Read again what is on record within a call whose next attempt begins."""
 
@@ -213,6 +216,11 @@ class Call:
         self.undecided = (
             False  # its awaiting was cancelled while its frame suspended: by whom, the next time will tell
         )
+
+    @property
+    def cached(self) -> bool:
+        """Whether the result was taken from a cache."""
+        return False
 
     def take_up(self, tried: Tried) -> None:
         """Go on from what is on record of this call; one without policies begins anew."""

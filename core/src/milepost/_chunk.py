@@ -106,10 +106,15 @@ def _custom(event: Event, _base: Namespace) -> tuple[Chunk, ...]:
 
 def _updates(event: Event, base: Namespace) -> tuple[Chunk, ...]:
     if isinstance(event, events.TaskFinished) and not event.replayed:
-        return ({event.name: event.result},)
+        return (_update(event),)
     if isinstance(event, events.WorkflowFinished) and _is_told(event, base):
-        return ({event.name: event.result},)
+        return (_update(event),)
     return _question(event, base)
+
+
+def _update(event: events.TaskFinished | events.WorkflowFinished) -> dict[str, Any]:
+    found = {event.name: event.result}
+    return {**found, "__metadata__": {"cached": True}} if event.cached else found
 
 
 def _values(event: Event, base: Namespace) -> tuple[Chunk, ...]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from milepost._inject import RunnableConfig
     from milepost._policies import Policies
     from milepost._retention import Retention
+    from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
 
@@ -37,6 +38,7 @@ class Options(Struct):
 
     checkpointer: str | Checkpointer | None = None
     store: str | Store | None = None
+    cache: str | Cache | None = None
     retention: Retention | None = None
     policies: Policies | None = None
     context_schema: Any = None
@@ -129,6 +131,7 @@ class Declared(Generic[I, R]):
             accepts=self._accepts,
             config=place.config,
             store=place.engine.store_for(self._origin, self._options.store),
+            cache=place.engine.cache_for(self._origin, self._options.cache),
             pool=place.engine.pool,
             loop=place.loop,
             clock=place.engine.clock,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from milepost._clock import Clock
+    from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
 
@@ -87,6 +88,7 @@ class Engine:
     Args:
         checkpointer: a URL (``"sqlite:///app.db"``) or an opened driver, for workflows that name none.
         store: likewise for long-term memory.
+        cache: likewise for results that later calls find again; a :class:`~milepost.cache.Cache`, or a store's URL.
         workers: how many tasks run at once; ``min(32, cpus + 4)`` by default.
         lease: seconds after which an owner that shows no sign of life may be replaced. Renewed every third of it.
         pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return later
@@ -101,6 +103,7 @@ class Engine:
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        cache: str | Cache | None = None,
         workers: int | None = None,
         lease: float = LEASE_SECONDS,
         pause_wait: float = PAUSE_SECONDS,
@@ -122,6 +125,7 @@ class Engine:
         self.watch = Watch(self.clock)
         self._checkpointer = checkpointer
         self._store = store
+        self._cache = cache
         self._opened = _Opened()
         self._running: PerProcess[_Running] = PerProcess(_Running)
         _engines.add(self)
@@ -157,6 +161,15 @@ class Engine:
             return None
         holder = owner if chosen is given else self
         return self._opened.get("store", chosen, holder, open_store)
+
+    def cache_for(self, owner: object, given: str | Cache | None) -> Cache | None:
+        """Return the cache of a workflow: what its decorator names, else this engine's."""
+        from milepost.cache import open_cache
+
+        chosen = given if given is not None else self._cache
+        if chosen is None:
+            return None
+        return self._opened.get("cache", chosen, owner if chosen is given else self, open_cache)
 
     # -- life ----------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@ the timer has it run, so that nobody who waits for it runs it before its time.
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from milepost import _ids, serde
+from milepost._caching import slot_of_call
 from milepost._call import Call, Ended, failure
 from milepost._guard import Guard
 from milepost._limit import Limit
@@ -22,6 +24,7 @@ from milepost.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
     from milepost._async import Result
+    from milepost._caching import Slot
     from milepost._call import Frame
     from milepost._journal import Tried
     from milepost.checkpoint import Failure
@@ -33,7 +36,18 @@ LONGEST_TEXT = 2_000
 class GuardedCall(Call):
     """A call of a task or a nested workflow that has policies."""
 
-    __slots__ = ("_attempts", "_begun", "_first_at", "_made_calls", "_policies_before", "_until")
+    __slots__ = (
+        "_attempts",
+        "_begun",
+        "_cached",
+        "_first_at",
+        "_leads",
+        "_made_calls",
+        "_policies_before",
+        "_slot",
+        "_unkeyed",
+        "_until",
+    )
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -44,6 +58,11 @@ class GuardedCall(Call):
         self._until: float | None = None
         self._begun: Begun | None = None
         self.runs_here = self._policies.timeout is None
+        self._slot: Slot | None = None
+        self._unkeyed: Exception | None = None
+        self._leads = self._cached = False
+        if self._policies.cache is not None:
+            self._find_slot()
 
     @property
     def _policies(self) -> Policies:
@@ -93,6 +112,54 @@ class GuardedCall(Call):
         """Do what comes before an attempt, and the attempt; a coroutine is on its way when this returns."""
         self._guarded(self._execute)
 
+    # -- equal calls -----------------------------------------------------------------------------------------------
+
+    @property
+    def cached(self) -> bool:
+        """Whether the result was taken from a cache."""
+        return self._cached
+
+    def _find_slot(self) -> None:
+        """Make the key now: the caller may change the arguments later."""
+        scope = self.inner.scope
+        try:
+            nested = scope is not self.frame.scope
+            self._slot = slot_of_call(self.step, self.args, self.kwargs, scope, nested=nested)
+        except Exception as error:  # noqa: BLE001 - `key_func` is the user's; whoever waits for the call hears of it
+            self._unkeyed = error
+
+    def _is_seen_to(self) -> bool:
+        """Take the result from the cache, or wait for an equal call; False where this call is to run."""
+        clock, slot = self.frame.execution.clock, self._slot
+        if self._unkeyed is not None:
+            self.frame.execution.telling.began(self)
+            super()._conclude(Ended(error=self._unkeyed))
+            return True
+        if slot is None or self._leads:
+            return False
+        found = slot.find(clock)
+        if found is None:
+            if not slot.lead():
+                self._rest(inf)
+                slot.join(self)
+                return True
+            self._leads = True
+            self.future.add_done_callback(slot.landed)
+            found = slot.find(clock)  # an equal call may have landed meanwhile
+        if found is None:
+            return False
+        self._cached = True
+        self.frame.execution.telling.began(self)
+        super()._conclude(Ended(value=found[0]))
+        return True
+
+    def _keep(self, ended: Ended) -> None:
+        """Keep a result for equal calls; what a person answered is for this run alone."""
+        execution, slot = self.frame.execution, self._slot
+        returned = ended.error is None and ended.signal is None and not ended.cancelled
+        if slot is not None and returned and not execution.has_asked(self.inner.path):
+            slot.keep(execution.clock, ended.value)
+
     # -- an attempt ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -102,6 +169,8 @@ class GuardedCall(Call):
             self._rest(left)
             return
         if self._is_unknown() and not self._decide(self._unknown("was cut off")):
+            return
+        if self._policies.cache is not None and self._is_seen_to():
             return
         self._begin_attempt()
         if self.step.is_async:
@@ -237,6 +306,7 @@ class GuardedCall(Call):
                 error.__context__ = ended.error
                 ended = Ended(error=error)
         if after is None or ended.error is None:
+            self._keep(ended)
             super()._conclude(ended)
         else:
             self._fail_attempt(ended.error, *after)
@@ -275,6 +345,8 @@ class GuardedCall(Call):
         over = self.begun or not what.get(
             "cancelled"
         )  # what is cancelled between two attempts had no further one
+        if self._cached:
+            what["cached"] = True
         return super()._outcome(attempts=max(1, self._attempts + over), **what)
 
     def _write(self, record: Attempted | Begun) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from milepost import _ids, retry, timeout
+from milepost import _ids, caching, retry, timeout
 from milepost._struct import Struct
 from milepost.errors import InvalidPolicy, OutcomeUnknown, TaskTimeout, WorkflowTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from milepost.caching import CachePolicy
     from milepost.retry import RetryPolicy
     from milepost.timeout import TimeoutPolicy
 
@@ -27,6 +28,8 @@ class Policies(Struct):
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
     on_unknown: OnUnknown = "rerun"
+    cache: CachePolicy | None = None
+    token: str = ""  # names the function that they are for, in the keys of a cache
 
     @property
     def keeps_starts(self) -> bool:
@@ -73,6 +76,7 @@ def policies(
     retry_policy: Any = None,
     time_limit: Any = None,
     on_unknown: Any = "rerun",
+    cache_policy: Any = None,
 ) -> Policies | None:
     """Return what a decorator was given as policies; None where it says nothing.
 
@@ -81,11 +85,12 @@ def policies(
     """
     if on_unknown not in _ON_UNKNOWN:
         raise InvalidPolicy(f'{where}: on_unknown= is "rerun", "fail" or "review"; not {on_unknown!r}')
-    if retry_policy is None and time_limit is None and on_unknown == "rerun":
+    if on_unknown == "rerun" and all(given is None for given in (retry_policy, time_limit, cache_policy)):
         return None
     return Policies(
         kind=kind,
         retry=retry.policies(retry_policy, where),
         timeout=timeout.policy(time_limit, where),
         on_unknown=on_unknown,
+        cache=caching.policy(cache_policy, where),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost import _claim, _config, _context, _fold, _ids, events, serde, state
 from milepost._body import BodyPolicies
+from milepost._caching import slot_of_run
 from milepost._call import Ended, failure
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
@@ -41,7 +42,7 @@ from milepost.errors import (
 from milepost.question import Interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from milepost._async import Loop
     from milepost._claim import Taken
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from milepost._fold import RunState, ThreadState
     from milepost._pool import Pool
     from milepost._watch import Watch
+    from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer, Owner
     from milepost.store import Store
 
@@ -82,6 +84,7 @@ class Plan(Struct):
     accepts: Any  # the declared type of the input
     config: Mapping[str, Any]
     store: Store | None
+    cache: Cache | None
     pool: Pool
     loop: Loop
     clock: Clock
@@ -143,6 +146,7 @@ class Execution:
         self._over: threading.Event | None = None  # set at the end, where somebody waits for it
         self._is_over = False
         self._failed = False
+        self._cached = False
         self._goes_on = taken is not None and taken.run.position < taken.state.tail - 1
         self.root: Frame | None = None
         self._keys: dict[str, str] = {}  # where nothing is recorded, all attempts at a call find theirs here
@@ -351,6 +355,13 @@ class Execution:
         started = self._taken.run.started
         return _ids.idempotency_key(started.run, started.owner.session, call, name, digest)
 
+    def has_asked(self, call: str) -> bool:
+        """Tell whether a call, or one that it made, asked a question that was answered: all of them for the body."""
+        if self._taken is None:
+            return False
+        prefix = f"{call}." if call else ""
+        return any(question.call.startswith(prefix) for question in self.run.questions.values())
+
     def try_again(self, call: str) -> None:
         """Read again what is on record within a call whose next attempt begins."""
         with self._lock:
@@ -397,7 +408,7 @@ class Execution:
         if isinstance(ended, Paused):
             self._tell_rest(events.WorkflowInterrupted, interrupts=ended.interrupts)
         else:
-            self._tell_rest(events.WorkflowFinished, result=ended.value)
+            self._tell_rest(events.WorkflowFinished, result=ended.value, cached=self._cached)
         self._tell_saved("loop")
 
     def _tell_broken_off(self, error: BaseException) -> None:
@@ -444,6 +455,7 @@ class Execution:
         scope = Scope(
             loop=self.plan.loop,
             store=self.plan.store,
+            cache=self.plan.cache,
             previous=self._previous,
             context=lambda: self._context,
         )
@@ -462,7 +474,30 @@ class Execution:
 
         if step.policies is None:
             return _context.run_within(frame, body)
-        return self._policies.run(self, frame, body, self.plan.patience)
+        run = partial(self._policies.run, self, frame, body, self.plan.patience)
+        return run() if step.policies.cache is None else self._run_cached(given, scope, run)
+
+    def _run_cached(self, given: Any, scope: Scope, run: Callable[[], Ended]) -> Ended:
+        """Take the run's result from the cache, or run the body and keep what it returns."""
+        try:
+            slot = None if self._goes_on else slot_of_run(self.plan.step, given, scope, self.plan.save)
+        except Exception as error:  # noqa: BLE001 - `key_func` is the user's
+            return Ended(error=error)
+        if slot is None:
+            return run()
+        found, leads = self._policies.find(self, slot)
+        try:
+            if found is not None:
+                self._cached = True
+                return Ended(value=found[0] if len(found) == 1 else Final(*found))
+            ended = run()
+            if ended.error is None and ended.signal is None and ended.stop is None:
+                value = ended.value
+                slot.keep(self.clock, *((value.value, value.save) if isinstance(value, Final) else (value,)))
+            return ended
+        finally:
+            if leads:
+                slot.landed()
 
     def _retries(self, ended: Ended) -> bool:
         """Tell whether the body runs once more; the failed attempt is on record then."""

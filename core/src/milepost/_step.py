@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from milepost._async import Loop
     from milepost._policies import Policies
+    from milepost.cache import Cache
     from milepost.events import Namespace
     from milepost.store import Store
 
@@ -97,7 +98,7 @@ def _nothing() -> None:
 
 
 class Scope(Struct):
-    """What the frames of one workflow share: its place among nested ones, its store, ``previous`` and context.
+    """What the frames of one workflow share: its place among nested ones, store, cache, ``previous`` and context.
 
     ``loop`` is the event loop that its coroutines run on.
     """
@@ -105,5 +106,6 @@ class Scope(Struct):
     loop: Loop
     namespace: Namespace = ()
     store: Store | None = None
+    cache: Cache | None = None
     previous: Callable[[], Any] = _nothing
     context: Callable[[], Any] = _nothing

@@ -16,9 +16,11 @@ from typing import (
     overload,
 )
 
-from milepost import _context, _inject
+from milepost import _caching, _context, _ids, _inject
 from milepost._policies import OnUnknown, Policies, policies
 from milepost._step import Step
+from milepost._struct import replace
+from milepost._twin import twin
 from milepost.errors import InvalidDefinition, InvalidPolicy, OutsideWorkflow, describe
 from milepost.runtime import Runtime
 from milepost.store import Store
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from milepost._future import TaskFuture
+    from milepost.cache import Cache
+    from milepost.caching import CachePolicy
     from milepost.retry import RetryPolicy
     from milepost.timeout import TimeoutPolicy
 
@@ -63,6 +67,8 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
         raise InvalidDefinition(
             f"{where} is a generator: return a list, and write progress with `writer: StreamWriter`"
         )
+    if policies is not None and policies.cache is not None:
+        policies = replace(policies, token=_ids.token())  # one decorator may be applied to many functions
     signature, hints = _inject.signature(function), _inject.hints(function)
     return Step(
         name=str(label),
@@ -95,6 +101,16 @@ class Task(Generic[P, R]):
     def name(self) -> str:
         """The name under which calls are recorded and streamed."""
         return self._step.name
+
+    def clear_cache(self, cache: Cache) -> None:
+        """Forget this function's results in a cache (LangGraph's name).
+
+        Raises:
+            StorageError: the cache failed.
+        """
+        cache.clear((_caching.namespace("task", self._step),))
+
+    aclear_cache = twin(clear_cache)
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
@@ -174,6 +190,7 @@ def task(
     retry_policy: Retry = None,
     timeout: Timeout = None,
     on_unknown: OnUnknown = "rerun",
+    cache_policy: CachePolicy | None = None,
 ) -> AsyncTask[P, R]: ...
 @overload
 def task(
@@ -184,6 +201,7 @@ def task(
     retry_policy: Retry = None,
     timeout: Timeout = None,
     on_unknown: OnUnknown = "rerun",
+    cache_policy: CachePolicy | None = None,
 ) -> Task[P, R]: ...
 @overload
 def task(
@@ -192,9 +210,10 @@ def task(
     retry_policy: Retry = None,
     timeout: Timeout = None,
     on_unknown: OnUnknown = "rerun",
+    cache_policy: CachePolicy | None = None,
     retry: Retry = None,
 ) -> _Decorator: ...
-def task(
+def task(  # noqa: PLR0913 - every one a keyword
     function: Any = None,
     /,
     *,
@@ -202,6 +221,7 @@ def task(
     retry_policy: Retry = None,
     timeout: Timeout = None,
     on_unknown: OnUnknown = "rerun",
+    cache_policy: CachePolicy | None = None,
     retry: Retry = None,
 ) -> Any:
     """Make a function a task: ``@task``, ``@task()``, ``@task(name="…")`` or ``task(function, name="…")``.
@@ -218,6 +238,8 @@ def task(
             task then runs in a thread of its own, and fails with :class:`~milepost.errors.TaskTimeout`.
         on_unknown: what to do about a task that had begun when its process died, so that nobody knows whether it did
             its work: run it again, let it fail with :class:`~milepost.errors.OutcomeUnknown`, or ask a person.
+        cache_policy: take the result from the cache of the workflow (``@entrypoint(cache=…)``) where an equal call was
+            made before, in any run.
         retry: LangGraph's former name of ``retry_policy``.
 
     Raises:
@@ -231,6 +253,7 @@ def task(
         retry_policy=retry_policy,
         time_limit=timeout,
         on_unknown=on_unknown,
+        cache_policy=cache_policy,
     )
     if function is None:
         return functools.partial(Task, name=name, policies=found)

@@ -56,6 +56,8 @@ class Call(Protocol):
     def frame(self) -> Frame: ...
     @property
     def inner(self) -> Frame: ...
+    @property
+    def cached(self) -> bool: ...
 
 
 class Execution(Protocol):
@@ -139,7 +141,7 @@ class Telling:
     def finished(self, call: Call, result: Any) -> None:
         """Tell that a call returned, and its result is recorded."""
         if self._watch.listeners:
-            self._end(call, _kind(call).finished, result=result)
+            self._end(call, _kind(call).finished, result=result, cached=call.cached)
 
     def failed(self, call: Call, error: BaseException) -> None:
         """Tell that a call failed, and its failure is recorded."""
@@ -167,8 +169,11 @@ class Telling:
         except Exception as error:  # noqa: BLE001 - what was recorded, or why it cannot be read
             self._watch.end(kind.failed(**facts, error=error), start)
         else:
-            ended = kind.cancelled(**facts) if outcome.cancelled else kind.finished(**facts, result=value)
-            self._watch.end(ended, start)
+            if outcome.cancelled:
+                self._watch.end(kind.cancelled(**facts), start)
+            else:
+                cached = bool(outcome.cached)
+                self._watch.end(kind.finished(**facts, result=value, cached=cached), start)
 
     def wrote(self, frame: Frame, value: Any) -> None:
         """Tell that a body or a task wrote a custom event."""

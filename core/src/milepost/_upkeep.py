@@ -6,14 +6,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _context, _owner, _travel
+from milepost import _caching, _context, _owner, _travel
 from milepost._clock import LOOK_SECONDS
 from milepost._declared import I, R
 from milepost._engine import current_engine, execution_of
 from milepost._states import States
 from milepost._twin import iterated_twin, twin
 from milepost.checkpoint import check_thread_id
-from milepost.errors import NoCheckpointer, ThreadBusy, WouldBlock
+from milepost.errors import NoCache, NoCheckpointer, ThreadBusy, WouldBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -188,6 +188,20 @@ class Upkeep(States[I, R]):
         for thread in names:
             self._check_bound(checkpointer.load_head(thread))
         return iter(names)
+
+    def clear_cache(self) -> None:
+        """Forget the results of this workflow in its cache (LangGraph's name); its tasks' are their own.
+
+        Raises:
+            NoCache: it has none.
+            StorageError: the cache failed.
+        """
+        cache = current_engine().cache_for(self._origin, self._options.cache)
+        if cache is None:
+            raise NoCache(f"workflow {self.name!r} has no cache: pass cache= to @entrypoint or to the engine")
+        cache.clear([_caching.namespace(kind, self._step) for kind in ("workflow", "nested")])
+
+    aclear_cache = twin(clear_cache)
 
     def copy_thread(self, source: str, target: str) -> None:
         """Make a second thread with the journal of a first, in the same backend: runs, results, open questions.

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from milepost._lease import Holding
     from milepost._retention import Retention
     from milepost._task import Retry, Timeout
+    from milepost.cache import Cache
+    from milepost.caching import CachePolicy
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.events import Namespace
     from milepost.store import Store
@@ -480,7 +482,11 @@ class Workflow(Upkeep[I, R]):
         def known() -> Any:
             return self._fitting(around()) if context is None else context
 
-        return Scope(loop=loop, namespace=self._namespace(frame), store=store, context=known)
+        cache = frame.scope.cache
+        if self._options.cache is not None:
+            cache = current_engine().cache_for(self._origin, self._options.cache)
+        namespace = self._namespace(frame)
+        return Scope(loop=loop, namespace=namespace, store=store, cache=cache, context=known)
 
     def _work_nested(
         self,
@@ -543,12 +549,16 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
     Args:
         checkpointer: a URL such as ``"sqlite:///app.db"``, or an opened driver; by default the current engine's.
         store: likewise for long-term memory.
+        cache: where the results of calls with a ``cache_policy`` are found again: a :class:`~milepost.cache.Cache`, for
+            example ``InMemoryCache()``, or the URL of a store.
         context_schema: the type of ``context=``: a dataclass, TypedDict, pydantic model or msgspec Struct.
         name: the workflow's name, to which its threads are bound; the function's own by default.
         version: of this code, an int or a str. It is recorded with each run that begins; see ``get_version``.
         retention: which finished runs to keep on each thread; by default all.
         retry_policy: which failures of the body are tried again; what has finished does not run again. Tasks do not
             inherit it: each has its own, or none.
+        cache_policy: take the result from the cache where an equal run was made before: the same input, ``previous``
+            and context.
         timeout: how long one execution may take, from its start or resume to its pause or end: seconds, a ``timedelta``
             or a :class:`~milepost.TimeoutPolicy`. The body then runs in a thread of its own, and the run fails with
             :class:`~milepost.errors.WorkflowTimeout`.
@@ -586,11 +596,13 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        cache: str | Cache | None = None,
         context_schema: Any = None,
         name: str | None = None,
         version: int | str | None = None,
         retention: Retention | None = None,
         retry_policy: Retry = None,
+        cache_policy: CachePolicy | None = None,
         timeout: Timeout = None,
         retry: Retry = None,
     ) -> _Decorator: ...
@@ -601,21 +613,30 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         *,
         checkpointer: str | Checkpointer | None = None,
         store: str | Store | None = None,
+        cache: str | Cache | None = None,
         context_schema: Any = None,
         name: str | None = None,
         version: int | str | None = None,
         retention: Retention | None = None,
         retry_policy: Retry = None,
+        cache_policy: CachePolicy | None = None,
         timeout: Timeout = None,
         retry: Retry = None,
     ) -> Any:
         """Decorate the function, or return the decorator."""
         if retry is not None:
             retry_policy = renamed(retry, retry_policy)
-        found = policies("@entrypoint", "workflow", retry_policy=retry_policy, time_limit=timeout)
+        found = policies(
+            "@entrypoint",
+            "workflow",
+            retry_policy=retry_policy,
+            time_limit=timeout,
+            cache_policy=cache_policy,
+        )
         options = Options(
             checkpointer=checkpointer,
             store=store,
+            cache=cache,
             context_schema=context_schema,
             name=name,
             version=version,

@@ -86,6 +86,19 @@ class InvalidConfig(MilepostError, TypeError):
     """A config's ``tags``, ``metadata`` or ``configurable`` is of a wrong type. Nothing was recorded."""
 
 
+class InvalidCacheKey(MilepostError, TypeError):
+    """A call of a task or workflow with a ``cache_policy`` cannot be told apart from others. It did not run.
+
+    ``name`` is the task's, ``argument`` what cannot be a part of the key. Give ``CachePolicy(key_func=…)``, a function
+    that makes a value of the arguments which stands for them.
+    """
+
+    def __init__(self, message: str, *, name: str, argument: str) -> None:
+        self.name = name
+        self.argument = argument
+        super().__init__(message)
+
+
 class InvalidQuestion(MilepostError, ValueError):
     """``interrupt()`` was called wrongly: its schema cannot be checked, its key is in use, its default is no answer.
 
@@ -128,6 +141,10 @@ class DriverBroken(MilepostError, ImportError):
 
 class NoCheckpointer(MilepostError, RuntimeError):
     """Something needs persistence and no checkpointer is configured."""
+
+
+class NoCache(MilepostError):
+    """A workflow's cache is to be cleared and it has none. Pass ``cache=`` to ``@entrypoint`` or to the engine."""
 
 
 class NoStore(MilepostError, RuntimeError):

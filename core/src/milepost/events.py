@@ -62,9 +62,10 @@ class TaskStarted(Started):
 
 
 class TaskFinished(Ended):
-    """A task returned and its result is recorded."""
+    """A task returned and its result is recorded; ``cached`` where it was taken from a cache."""
 
     result: Any
+    cached: bool = False
 
 
 class TaskFailed(Ended):
@@ -92,9 +93,10 @@ class WorkflowStarted(Started):
 
 
 class WorkflowFinished(Ended):
-    """A workflow returned and its result is recorded."""
+    """A workflow returned and its result is recorded; ``cached`` where it was taken from a cache."""
 
     result: Any
+    cached: bool = False
 
 
 class WorkflowFailed(Ended):

@@ -227,6 +227,7 @@ class Outcome(Struct):
     caused_by: tuple[str, ...] = ()
     heard_at: Mapping[str, int] = MappingProxyType({})
     workflow: bool | None = None  # True where the call was a nested workflow
+    cached: bool | None = None  # True where the result was taken from a cache
 
 
 class Attempted(Struct):

@@ -185,6 +185,7 @@ def _task(run: RunState, outcome: Outcome, session: int) -> TaskState:
         name=outcome.name,
         status=status,
         attempts=outcome.attempts,
+        cached=bool(outcome.cached),
         began=outcome.began,
         ended=outcome.ended,
         error=_failure(outcome.error),

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from milepost.errors import NotSerializable, SignatureInvalid, UnknownType, describe
+from milepost.serde._digest import canonical as _canonical
 from milepost.serde._digest import digest
 from milepost.serde._failure import FailureFacts, failure, rebuild
 from milepost.serde._pickle import SignedPickle, disable_pickle, enable_pickle
@@ -26,6 +27,7 @@ from milepost.serde._write import Writer
 __all__ = [
     "FailureFacts",
     "SignedPickle",
+    "canonical",
     "decode",
     "digest",
     "disable_pickle",
@@ -58,6 +60,21 @@ def encode(value: object, declared: Any = Any, *, where: str, identity: str = ""
         reason = "it is nested too deeply; flatten it"
     except RuntimeError as error:
         reason = f"{error} (another thread works on it); hand over a copy"
+    raise _not_serializable(where, "$", describe(type(value)), reason)
+
+
+def canonical(value: object, *, where: str) -> str:
+    """Return one text for all values that are equal and of equal types, in every process; nothing reads it back.
+
+    Raises:
+        NotSerializable: a part has no value that could be written; the message names it.
+    """
+    try:
+        return _canonical(value)
+    except Refused as refused:
+        raise _not_serializable(where, refused.path, refused.type_name, refused.reason) from refused.__cause__
+    except RecursionError:
+        reason = "it is nested too deeply"
     raise _not_serializable(where, "$", describe(type(value)), reason)
 
 

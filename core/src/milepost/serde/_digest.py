@@ -54,6 +54,30 @@ class _Canonical(Writer):
             return _opaque(value)
 
 
+class _Exact(Writer):
+    """Writes what counts by its value; anything else is refused. Classes count by their names."""
+
+    __slots__ = ()
+
+    ordered = True
+
+    def name_of(self, cls: type) -> str | None:
+        return describe(cls)
+
+    def _other(self, value: Any, cls: type) -> str:
+        return f"<{describe(value)}>" if isinstance(value, type) else super()._other(value, cls)
+
+
+def canonical(value: object) -> str:
+    """Return one text for all values that are equal and of equal types, in every process.
+
+    Raises:
+        Refused: a part has no value that could be written.
+        RecursionError: it is nested too deeply.
+    """
+    return _Exact(pickles=False).write(value)
+
+
 def _opaque(value: Any) -> str:
     try:
         return f"<{describe(value if issubclass(type(value), _NAMED) else type(value))}>"
