@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
+from concurrent.futures import CancelledError
 
 import pytest
 
@@ -268,23 +269,25 @@ def test_a_wait_between_attempts_goes_on_in_another_process(held, clock, backgro
 
 
 def test_a_coroutine_that_is_cancelled_is_not_tried_again(engine, checkpointer, lab):
-    @task(retry_policy=RetryPolicy(initial_interval=0, retry_on=Exception), timeout=3600)
+    @task(retry_policy=RetryPolicy(initial_interval=0, jitter=False, retry_on=Exception), timeout=3600)
     async def slow() -> None:
-        await lab.stay("slow")
+        lab.run("slow")
+        await lab.stay("stays")
 
     @entrypoint
     async def body(given) -> str:
-        future = slow()
-        try:
-            await asyncio.wait_for(future, 0.05)
-        except TimeoutError:
-            return "gone"
-        return "?"
+        waiting = asyncio.ensure_future(asyncio.wait_for(slow(), None))
+        await asyncio.to_thread(until, lambda: lab.done["stays"])
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return "gone" if waiting.cancelled() else "?"
 
+    lab.failures["slow"] = 1
     assert asyncio.run(body.ainvoke(1, thread_id="t")) == "gone"
     (outcome,) = records(checkpointer, "outcome")
     assert outcome.cancelled
-    assert not records(checkpointer, "attempted")
+    assert outcome.attempts == 2
+    assert len(records(checkpointer, "attempted")) == 1
 
 
 def test_a_coroutine_is_cancelled_between_two_attempts(held, background, lab, checkpointer):
@@ -397,6 +400,58 @@ def test_what_a_coroutine_does_after_its_time_does_not_count(
     assert (lab.done["late"], lab.done["part"], caught) == (1, 0, ["Fenced"])
     (outcome,) = records(checkpointer, "outcome")
     assert outcome.error is not None
+
+
+def test_joining_what_a_coroutine_called_is_part_of_its_time(
+    held, clock, background, checkpointer, lab, caplog
+):
+    caplog.set_level(logging.WARNING, "milepost")
+    end = threading.Event()
+
+    @task
+    def left() -> None:
+        lab.done["left"] += 1
+        assert end.wait(30)
+
+    @task(timeout=5)
+    async def leaves() -> str:
+        left()
+        return "returned"
+
+    @entrypoint
+    async def body(given) -> str:
+        try:
+            return await leaves()
+        except TaskTimeout:
+            end.set()
+            await asyncio.to_thread(until, lambda: "its result was discarded" in caplog.text)
+            return "over"
+
+    result = background(body.ainvoke, 1, thread_id="t")
+    until(lambda: lab.done["left"])
+    clock.advance(6)
+    assert result() == "over"
+    assert [outcome.call for outcome in records(checkpointer, "outcome")] == ["0"], records(checkpointer)
+
+
+def test_a_coroutine_that_notices_itself_that_its_time_is_up_did_not_end_in_time(held, clock, lab):
+    @task(timeout=5)
+    async def late() -> str:
+        clock.advance(6)
+        try:
+            heartbeat()
+        except BaseException:
+            return "late"
+        return "?"
+
+    @entrypoint
+    async def body(given) -> str:
+        try:
+            return await late()
+        except TaskTimeout:
+            return "over"
+
+    assert asyncio.run(body.ainvoke(1, thread_id="t")) == "over"
 
 
 def test_coroutines_that_a_timed_out_one_began_are_cancelled_with_it(held, clock, background, lab):
@@ -583,6 +638,28 @@ def test_the_start_of_a_coroutine_is_on_record_before_it_begins(engine, checkpoi
     assert lab.done["paid"] == 1
 
 
+def test_nothing_is_recorded_on_the_thread_of_the_loop(engine, checkpointer, lab, monkeypatch):
+    append, threads = checkpointer.append, []
+
+    def watched(*args, **kwargs):
+        threads.append(threading.get_ident())
+        return append(*args, **kwargs)
+
+    @task(on_unknown="fail", retry_policy=AT_ONCE)
+    async def careful() -> str:
+        return lab.run("careful")
+
+    @entrypoint
+    async def body(given) -> str:
+        return await careful()
+
+    lab.failures["careful"] = 1
+    monkeypatch.setattr(checkpointer, "append", watched)
+    assert asyncio.run(body.ainvoke(1, thread_id="t")) == "CAREFUL"
+    assert len(threads) >= 4  # two starts, a failed attempt, an outcome
+    assert threading.get_ident() not in threads
+
+
 def test_by_default_a_coroutine_that_was_cut_off_runs_again_with_its_key(engine, checkpointer, lab):
     body = paying(lab)
     assert cut_off(body, lab, checkpointer) == ["started"]
@@ -637,6 +714,17 @@ def test_a_coroutine_body_is_tried_again_and_keeps_what_is_recorded(engine, lab,
     assert (lab.done["step1"], lab.done["step2"]) == (1, 1)
 
 
+def test_a_coroutine_body_that_ends_as_cancelled_is_not_tried_again(engine, lab):
+    @entrypoint(retry_policy=RetryPolicy(initial_interval=0, jitter=False, retry_on=Exception))
+    async def body(given) -> str:
+        lab.run("body")
+        raise asyncio.CancelledError
+
+    with pytest.raises(CancelledError):
+        body.invoke(1, thread_id="t")
+    assert lab.done["body"] == 1
+
+
 def test_a_wait_between_attempts_at_a_body_leaves_the_loop_alone(held, clock, background, lab, checkpointer):
     @entrypoint(retry_policy=LATER)
     async def body(given) -> str:
@@ -666,12 +754,14 @@ def test_a_coroutine_body_whose_time_is_up_is_cancelled_and_can_be_continued(
             await lab.stay("body")
         return found
 
-    result = background(body.ainvoke, 1, thread_id="t")
+    result = background(
+        asyncio.to_thread, body.invoke, 1, thread_id="t"
+    )  # on the engine's loop, which goes on
     until(lambda: lab.done["body"])
     clock.advance(6)
     with pytest.raises(WorkflowTimeout):
         result()
-    assert lab.done["body cancelled"] == 1
+    until(lambda: lab.done["body cancelled"])
     assert records(checkpointer)[-1].kind == "failed"
     assert background(body.ainvoke, None, thread_id="t")() == "STEP"
     assert lab.done["step"] == 1

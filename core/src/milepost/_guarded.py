@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from milepost import _ids, serde
+from milepost import _context, _ids, serde
 from milepost._caching import slot_of_call
 from milepost._call import Call, Ended, failure
 from milepost._guard import Guard
@@ -274,10 +274,16 @@ class GuardedCall(Call):
             self._conclude(ended)
 
     def _overran(self, limit: Limit) -> None:
-        """Cancel a coroutine whose time is up; a worker sees to what becomes of the call."""
-        error = self._expired(limit.guard)
+        """Cancel a coroutine whose time is up; a thread sees to what becomes of the call, for workers may be stuck."""
+        from threading import Thread
+
+        leave = partial(self._leave_behind, limit.guard, self._expired(limit.guard))
         limit.cancel()
-        self._in_worker(partial(self._leave_behind, limit.guard, error))
+        work = partial(_context.run_apart, self.inner, self.frame.execution.engine, leave)
+        try:
+            Thread(target=self._guarded, args=(work,), name="milepost-late", daemon=True).start()
+        except RuntimeError:  # no new thread while the interpreter ends
+            self._in_worker(leave)
 
     def _expired(self, guard: Guard) -> Exception:
         return self._policies.expired(self.step.name, guard.left()[1], guard.elapsed)

@@ -235,7 +235,8 @@ def task(  # noqa: PLR0913 - every one a keyword
         name: the name to record and stream; the function's own by default.
         retry_policy: which failures are tried again, and when; of several policies, the first that a failure matches.
         timeout: how long one attempt may take: seconds, a ``timedelta`` or a :class:`~milepost.TimeoutPolicy`. The
-            task then runs in a thread of its own, and fails with :class:`~milepost.errors.TaskTimeout`.
+            task then runs in a thread of its own, a coroutine on its loop, where it is cancelled when time is up; it
+            fails with :class:`~milepost.errors.TaskTimeout`.
         on_unknown: what to do about a task that had begun when its process died, so that nobody knows whether it did
             its work: run it again, let it fail with :class:`~milepost.errors.OutcomeUnknown`, or ask a person.
         cache_policy: take the result from the cache of the workflow (``@entrypoint(cache=…)``) where an equal call was

@@ -560,8 +560,8 @@ class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
         cache_policy: take the result from the cache where an equal run was made before: the same input, ``previous``
             and context.
         timeout: how long one execution may take, from its start or resume to its pause or end: seconds, a ``timedelta``
-            or a :class:`~milepost.TimeoutPolicy`. The body then runs in a thread of its own, and the run fails with
-            :class:`~milepost.errors.WorkflowTimeout`.
+            or a :class:`~milepost.TimeoutPolicy`. The body then runs in a thread of its own, a coroutine is cancelled
+            when time is up, and the run fails with :class:`~milepost.errors.WorkflowTimeout`.
 
     Raises:
         InvalidDefinition: the function is a generator function, or takes no input, or a policy cannot be.
