@@ -37,7 +37,7 @@ NO_IO = {
         "get_output_jsonschema",
         "with_config",
     },
-    milepost.Engine: {"checkpointer_for", "store_for", "closed_error", "drain", "executing"},
+    milepost.Engine: {"cache_for", "checkpointer_for", "store_for", "closed_error", "drain", "executing"},
     Store: {"from_url", "reopened", "open", "close"},
 }
 

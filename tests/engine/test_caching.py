@@ -7,6 +7,7 @@ import enum
 import functools
 import logging
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -842,9 +843,10 @@ def test_a_result_that_cannot_be_written_fails_as_without_a_cache(engine, cache)
 
 
 def test_a_cache_may_be_named_by_the_url_of_a_store_and_an_engine_may_have_one(checkpointer):
-    engine = milepost.Engine(checkpointer=checkpointer, cache="memory://shared-cache")
+    url = f"memory://{uuid.uuid4().hex}"
+    engine = milepost.Engine(checkpointer=checkpointer, cache=url)
     with engine:
-        for thread, options in (("a", {}), ("b", {"cache": "memory://shared-cache"})):
+        for thread, options in (("a", {}), ("b", {"cache": url})):
             calling(double, options.get("cache")).invoke((4,), thread_id=thread)
     engine.close()
     assert ran["double", 4] == 1
