@@ -22,7 +22,6 @@ ROOT = Path(__file__).parent
 DISTRIBUTIONS = [Path("core"), *sorted(file.parent for file in Path("drivers").glob("*/pyproject.toml"))]
 PACKAGES = [file.parent for folder in DISTRIBUTIONS for file in sorted(folder.glob("src/*/py.typed"))]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
-BUDGET = "tests/unit/test_import_budget.py::test_importing_milepost_costs_little_over_bare_python"
 PYTHONS = {"3.11": "2", "3.12": "1", "3.13": "8"}  # and the size of the pool that `matrix` runs with there
 MODES = {  # beside two workers, which is what `tests` runs with
     "workers=1": {"MILEPOST_TEST_WORKERS": "1"},
@@ -87,7 +86,6 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "-q", BUDGET)  # a stopwatch wants the processor for itself
     two = ("-n", "2", "--dist", "worksteal")
     three = ("-n", "3", "--dist", "worksteal")  # for what waits much, for servers and dying processes
     # What tries everything in turn is sampled on the servers here, and whole in `thorough`.
@@ -99,7 +97,6 @@ def tests(session: nox.Session) -> None:
     measured = (
         "-m",
         PLAIN,
-        f"--deselect={BUDGET}",
         "--cov",
         "--cov-report=term",
         f"--cov-report=json:{report}",
@@ -134,7 +131,6 @@ def matrix(session: nox.Session) -> None:
         "-k",
         "not Mocked and not test_mutants",
         f"--ignore={INSTALLS}",
-        f"--deselect={BUDGET}",
     )
     pool = {"MILEPOST_TEST_WORKERS": PYTHONS[str(session.python)]}
     session.run("pytest", *plain, *session.posargs, env=SERVERLESS | pool)

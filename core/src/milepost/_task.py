@@ -10,8 +10,6 @@ from milepost import _context, _inject
 from milepost._policies import OnUnknown, Policies, policies
 from milepost._step import Step
 from milepost.errors import InvalidDefinition, InvalidPolicy, OutsideWorkflow, describe
-from milepost.runtime import Runtime
-from milepost.store import Store
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -26,12 +24,20 @@ S = TypeVar("S")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 
-KINDS: dict[str, tuple[Any, ...]] = {
-    "config": (dict, Mapping, _inject.RunnableConfig),
-    "runtime": (Runtime,),
-    "store": (Store,),
-    "writer": (_inject.StreamWriter, Callable),
-}
+
+def _kinds(name: str) -> tuple[Any, ...]:
+    """Return the types that a parameter of this name may be annotated with to be filled in."""
+    if name == "config":
+        return dict, Mapping, _inject.RunnableConfig
+    if name == "writer":
+        return _inject.StreamWriter, Callable
+    if name == "store":
+        from milepost.store import Store
+
+        return (Store,)
+    from milepost.runtime import Runtime
+
+    return (Runtime,)
 
 
 def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | None = None) -> Step:
@@ -62,7 +68,7 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
         function=function,
         signature=signature,
         hints=hints,
-        injected=_inject.wanted(signature, hints, KINDS),
+        injected=_inject.wanted(signature, hints, _kinds),
         returns=hints.get("return", Any),
         policies=policies,
     )

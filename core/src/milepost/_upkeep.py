@@ -5,24 +5,30 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _context, _owner, _travel
-from milepost._clock import LOOK_SECONDS
+from milepost import _context
 from milepost._declared import I, R
-from milepost._engine import current_engine, execution_of
+from milepost._later import later
 from milepost._states import States
-from milepost.checkpoint import check_thread_id
 from milepost.errors import NoCheckpointer, ThreadBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
+    from milepost import _clock, _engine, _owner, _travel
+    from milepost import checkpoint as _checkpoint
     from milepost._declared import Place
     from milepost._engine import Engine
     from milepost._listing import PendingInterrupts, Threads
     from milepost._retention import Pruned
     from milepost._states import Config
     from milepost.checkpoint import Checkpointer, Head, Owner
+else:
+    _clock = later("_clock")
+    _engine = later("_engine")
+    _owner = later("_owner")
+    _travel = later("_travel")
+    _checkpoint = later("checkpoint")
 
 _POLL_SECONDS: Final = 0.01
 _PATIENCE: Final = 5.0
@@ -161,7 +167,7 @@ class Upkeep(States[I, R]):
         if threads is None:
             return (info.thread_id for info in self.list_threads())
         given = [threads] if isinstance(threads, str) else list(threads)
-        names = [check_thread_id(thread) for thread in given]
+        names = [_checkpoint.check_thread_id(thread) for thread in given]
         for thread in names:
             self._check_bound(checkpointer.load_head(thread))
         return iter(names)
@@ -183,7 +189,7 @@ class Upkeep(States[I, R]):
         from milepost import _duplicate
 
         engine, checkpointer = self._backend()
-        source, target = check_thread_id(source), check_thread_id(target)
+        source, target = _checkpoint.check_thread_id(source), _checkpoint.check_thread_id(target)
         self._check_bound(checkpointer.load_head(source))
         _duplicate.duplicate(checkpointer, source, target, engine.clock, lease=engine.lease)
 
@@ -197,12 +203,12 @@ class Upkeep(States[I, R]):
             NoCheckpointer: nothing is kept for this workflow.
         """
         _, checkpointer = self._backend()
-        thread = check_thread_id(thread_id)
+        thread = _checkpoint.check_thread_id(thread_id)
         self._check_bound(checkpointer.load_head(thread))
         checkpointer.delete(thread)
 
     def _backend(self) -> tuple[Engine, Checkpointer]:
-        engine = current_engine()
+        engine = _engine.current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
         if checkpointer is None:
             raise NoCheckpointer(f"workflow {self.name!r} has no checkpointer, so nothing is on record")
@@ -213,7 +219,7 @@ def _under_way(head: Head | None) -> Any:
     """Return the execution that holds a thread, if it is one of this process."""
     if head is None or head.owner is None or not _owner.is_here(head.owner):
         return None
-    return execution_of(head.owner.session)
+    return _engine.execution_of(head.owner.session)
 
 
 def _is_within(execution: Any) -> bool:
@@ -236,6 +242,6 @@ def _await(over: threading.Event | None, session: Owner, seconds: float | None, 
                 f"the run on thread {place.thread!r} has not stopped in {seconds} s: it stops, cancelled, when the "
                 f"tasks that it has begun return"
             )
-        look = LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
+        look = _clock.LOOK_SECONDS if left is None else min(_clock.LOOK_SECONDS, left)
         over.wait(look)
         left = None if left is None else left - look

@@ -7,26 +7,34 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _claim, _context, _ids, _owner, _print, _stream
-from milepost._answers import Resume
-from milepost._chunk import Form
+from milepost import _context, _ids
 from milepost._declared import I, Options, Place, R, S
-from milepost._engine import current_engine
+from milepost._final import Final
+from milepost._later import later
 from milepost._policies import policies
-from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
 from milepost._step import Scope
 from milepost._struct import replace
 from milepost._task import renamed
 from milepost._upkeep import Upkeep
-from milepost._watch import Watch
-from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
-from milepost.events import WorkflowInterrupted, WorkflowStarted
 from milepost.question import INTERRUPT, Command, Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from milepost import (
+        _answers,
+        _chunk,
+        _claim,
+        _engine,
+        _owner,
+        _print,
+        _stream,
+        _watch,
+        events,
+    )
+    from milepost import _run as _running
+    from milepost import checkpoint as _checkpoint
     from milepost._chunk import Chunk
     from milepost._fold import RunState
     from milepost._frame import Frame
@@ -37,6 +45,18 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.events import Namespace
     from milepost.store import Store
+else:
+    _answers = later("_answers")
+    _chunk = later("_chunk")
+    _claim = later("_claim")
+    _engine = later("_engine")
+    _owner = later("_owner")
+    _print = later("_print")
+    _running = later("_run")
+    _stream = later("_stream")
+    _watch = later("_watch")
+    _checkpoint = later("checkpoint")
+    events = later("events")
 
 
 class Workflow(Upkeep[I, R]):
@@ -90,13 +110,13 @@ class Workflow(Upkeep[I, R]):
             Exception: what the body raised; continue with ``invoke(None)``.
         """
         frame: Frame | None = _context.frame()
-        form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
+        form = None if stream_mode == "values" else _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is None:
             chunks: list[Any] = []
             collects = None if form is None else form.listener(chunks.append)
             place = self._place(config, thread_id, checkpoint_id, context=context)
-            ended = self._run(place, input, Watch(collects, printed.listener()))
+            ended = self._run(place, input, _watch.Watch(collects, printed.listener()))
             return _answer(ended) if form is None else chunks
         addressed = _at(config, checkpoint_id)
         if form is not None:
@@ -144,13 +164,13 @@ class Workflow(Upkeep[I, R]):
             MilepostError: what :meth:`invoke` raises, at the first ``next``.
         """
         frame: Frame | None = _context.frame()
-        form = Form.of(stream_mode, subgraphs=subgraphs)
+        form = _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
             return self._stream_nested(frame, asked, form, printed)
         place = self._place(config, thread_id, checkpoint_id, context=context)
-        watch = Watch(printed.listener())
+        watch = _watch.Watch(printed.listener())
 
         def work(put: Callable[[Chunk], object]) -> None:
             watch.add(form.listener(put))
@@ -163,8 +183,8 @@ class Workflow(Upkeep[I, R]):
         return _stream.iterate(work, leave, pool=place.engine.pool)
 
     def _run(
-        self, place: Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
-    ) -> Returned | Paused:
+        self, place: Place, given: I | Command | None, watch: _watch.Watch, parent: Parent | None = None
+    ) -> _running.Returned | _running.Paused:
         executing = place.engine.executing()
         try:
             executing.enter()
@@ -174,14 +194,19 @@ class Workflow(Upkeep[I, R]):
                     raise NoCheckpointer(
                         f"workflow {self.name!r} has no checkpointer, so there is nothing to resume"
                     )
-                return Execution(plan, watch).execute(given)
+                return _running.Execution(plan, watch).execute(given)
             return self._run_recorded(place, plan, given, watch, parent)
         finally:
             executing.leave()
 
     def _run_recorded(
-        self, place: Place, plan: Plan, given: I | Command | None, watch: Watch, parent: Parent | None
-    ) -> Returned | Paused:
+        self,
+        place: Place,
+        plan: _running.Plan,
+        given: I | Command | None,
+        watch: _watch.Watch,
+        parent: Parent | None,
+    ) -> _running.Returned | _running.Paused:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018 - `_place` saw to it
         request, owner = self._request(place, given, parent), _owner.make()
         end = _owner.ending(owner)
@@ -190,11 +215,13 @@ class Workflow(Upkeep[I, R]):
             taken = _claim.take(self._taker(place), request, owner)
             if isinstance(taken, _claim.Settled):
                 return self._settled(place, taken, watch)
-            return self._execute(place, Execution(plan, watch, taken), taken.holding)
+            return self._execute(place, _running.Execution(plan, watch, taken), taken.holding)
         finally:
             end()
 
-    def _execute(self, place: Place, execution: Execution, holding: Holding) -> Returned | Paused:
+    def _execute(
+        self, place: Place, execution: _running.Execution, holding: Holding
+    ) -> _running.Returned | _running.Paused:
         sessions, session = place.engine.executions, holding.owner.session
         place.engine.keeper.hold(holding)
         try:
@@ -205,7 +232,7 @@ class Workflow(Upkeep[I, R]):
             execution.over()
             place.engine.keeper.let_go(holding)
         if self._options.retention is not None:
-            finished = isinstance(ended, Returned)
+            finished = isinstance(ended, _running.Returned)
             self._options.retention.apply(
                 holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
             )
@@ -216,25 +243,27 @@ class Workflow(Upkeep[I, R]):
             return self._request_at(place, given, parent)
         context = self._recorded_context(place)
         if isinstance(given, Command):
-            return Resume(workflow=self.name, command=given, context=context)
+            return _answers.Resume(workflow=self.name, command=given, context=context)
         if given is None and parent is None:
             return _claim.Continue(workflow=self.name, context=context)
         return self._start(place, given, parent)
 
-    def _settled(self, place: Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
+    def _settled(
+        self, place: Place, settled: _claim.Settled, watch: _watch.Watch
+    ) -> _running.Returned | _running.Paused:
         run = settled.run
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        if run.status is Status.ABANDONED:
-            return Returned(value=self._values(place.checkpointer, run, place.thread))
+        if run.status is _checkpoint.Status.ABANDONED:
+            return _running.Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.finished is None:
-            interrupts = pending(run)
+            interrupts = _running.pending(run)
             self._tell_settled(place, run, interrupts, watch)
-            return Paused(interrupts=interrupts)
-        value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
-        return Returned(value=value)
+            return _running.Paused(interrupts=interrupts)
+        value = _running.returned(place.checkpointer, place.thread, run.finished, self._step.returns)
+        return _running.Returned(value=value)
 
     def _tell_settled(
-        self, place: Place, run: RunState, interrupts: tuple[Interrupt, ...], watch: Watch
+        self, place: Place, run: RunState, interrupts: tuple[Interrupt, ...], watch: _watch.Watch
     ) -> None:
         if watch.listeners and place.thread is not None:
             now = place.engine.clock.now().isoformat()
@@ -245,9 +274,10 @@ class Workflow(Upkeep[I, R]):
                 "replayed": True,
                 "at": now,
             }
-            given = input_of(run, place.thread, self._accepts) if watch.calls else None
+            given = _running.input_of(run, place.thread, self._accepts) if watch.calls else None
             watch.end(
-                WorkflowInterrupted(**facts, interrupts=interrupts), WorkflowStarted(**facts, input=given)
+                events.WorkflowInterrupted(**facts, interrupts=interrupts),
+                events.WorkflowStarted(**facts, input=given),
             )
 
     # -- inside another run --------------------------------------------------------------------------------------
@@ -286,12 +316,12 @@ class Workflow(Upkeep[I, R]):
         """Tell whether a nested call names another thread, or the same id in another backend."""
         if thread is None:
             return False
-        checkpointer = current_engine().checkpointer_for(self._origin, self._options.checkpointer)
+        checkpointer = _engine.current_engine().checkpointer_for(self._origin, self._options.checkpointer)
         journal = frame.execution.journal
         around = None if journal is None else journal.checkpointer
         if checkpointer is None:
             return False
-        return check_thread_id(thread) != frame.thread_id or checkpointer is not around
+        return _checkpoint.check_thread_id(thread) != frame.thread_id or checkpointer is not around
 
     def _call_elsewhere(
         self, frame: Frame, given: I | Command | None, config: Mapping[str, Any], context: Any
@@ -305,7 +335,7 @@ class Workflow(Upkeep[I, R]):
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
             try:
-                watch = Watch(around=inner.execution)
+                watch = _watch.Watch(around=inner.execution)
                 watch.forward(inner.execution.watch, inner.scope.namespace, inner.path)
                 return _answer(self._run(place, given, watch, parent))
             except EngineClosed:
@@ -322,7 +352,7 @@ class Workflow(Upkeep[I, R]):
 
     def _scope(self, frame: Frame, context: Any = None) -> Scope:
         store = (
-            current_engine().store_for(self._origin, self._options.store)
+            _engine.current_engine().store_for(self._origin, self._options.store)
             if self._options.store is not None
             else frame.store
         )
@@ -337,7 +367,7 @@ class Workflow(Upkeep[I, R]):
         self,
         frame: Frame,
         asked: tuple[I | Command | None, RunnableConfig | Mapping[str, Any] | None, str | None, Any],
-        form: Form,
+        form: _chunk.Form,
         printed: _print.Printed,
     ) -> Iterator[Any]:
         watch, clock = frame.execution.watch, frame.execution.clock
@@ -365,8 +395,8 @@ def _stay() -> None:
     """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
 
-def _answer(ended: Returned | Paused) -> Any:
-    return ended.value if isinstance(ended, Returned) else {INTERRUPT: list(ended.interrupts)}
+def _answer(ended: _running.Returned | _running.Paused) -> Any:
+    return ended.value if isinstance(ended, _running.Returned) else {INTERRUPT: list(ended.interrupts)}
 
 
 class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's
