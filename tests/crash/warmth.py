@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
+import milepost
 from milepost import open_checkpointer
 
 URLS = ("sqlite:///warm.db", "s3://warm", "mongodb://localhost/warm")
@@ -29,8 +31,9 @@ class _Answer:
 
 
 def warm_up() -> None:
-    """Import what the drivers import when they are used, and have boto3's default session load its descriptions."""
-    for name in MODULES:
+    """Import all that a run may use, and have boto3's default session load its descriptions."""
+    ours = (module.name for module in pkgutil.iter_modules(milepost.__path__, "milepost."))
+    for name in (*ours, *MODULES):
         importlib.import_module(name)
     for url in URLS:
         open_checkpointer(url)  # finds the driver, and opens nothing yet
