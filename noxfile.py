@@ -13,7 +13,8 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "examples", "wheels"]
-nox.options.default_venv_backend = "virtualenv"  # comes with nox; `venv` is a package of its own on Debian
+# uv, where there is one, is faster; virtualenv comes with nox (`venv` is a package of its own on Debian).
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = "CI" in os.environ  # at home a missing interpreter is skipped
@@ -42,7 +43,7 @@ WIRE = (
     "tests/crash/test_crash_enumeration.py",
 )
 IN_PROCESS = {"MILEPOST_TEST_BACKENDS": "memory,memory-split,sqlite"}
-MEASURED = {"MILEPOST_TEST_BACKENDS": "memory,sqlite"}
+MEASURED = {"MILEPOST_TEST_BACKENDS": "sqlite"}
 BRANCHES = 95.0  # per cent of each package's branches that the measured tests must take
 
 
@@ -93,6 +94,8 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *three, env=sqlite)
     session.run("pytest", "-q", "-m", "wire", *WIRE, *three)
     session.run("pytest", "-q", "-m", "search", *two, env=IN_PROCESS)
+    # The same lines of the engine as on SQLite, so once measured is enough.
+    session.run("pytest", "-q", "-m", PLAIN, "tests/engine", *two, env={"MILEPOST_TEST_BACKENDS": "memory"})
     report = Path(session.create_tmp()).resolve() / "coverage.json"
     measured = (
         "-m",
@@ -243,8 +246,12 @@ def wheels(session: nox.Session) -> None:
 
 def _try_wheel(session: nox.Session, package: str, files: list[str], place: Path) -> None:
     python = _environment(session, place)
-    session.run(python, "-m", "pip", "install", "-q", *files, external=True)
-    session.run(python, "-m", "pip", "check", external=True)
+    if session.venv_backend == "uv":
+        session.run("uv", "pip", "install", "-q", "--python", python, *files, external=True)
+        session.run("uv", "pip", "check", "--python", python, external=True)
+    else:
+        session.run(python, "-m", "pip", "install", "-q", *files, external=True)
+        session.run(python, "-m", "pip", "check", external=True)
     check = (
         f"import {package}, importlib.resources as r, sys;"
         f"typed = r.files({package!r}).joinpath('py.typed').is_file();"
