@@ -231,10 +231,12 @@ def wheels(session: nox.Session) -> None:
     """Build every distribution, install each from its wheel into an empty environment and use it there."""
     session.install(*nox.project.dependency_groups(GROUPS, "build", "wheels"))
     _install_servers(session)
+    installer = "uv" if session.venv_backend == "uv" else "pip"
     with TemporaryDirectory() as folder:
         for distribution in DISTRIBUTIONS:
             # The wheel is built from the source distribution, so both are known to be complete.
-            session.run("python", "-m", "build", "--outdir", f"{folder}/dist", str(distribution), silent=True)
+            place = ("--outdir", f"{folder}/dist", "--installer", installer)
+            session.run("python", "-m", "build", *place, str(distribution), silent=True)
         built = {wheel.name.split("-")[0]: str(wheel) for wheel in Path(folder, "dist").glob("*.whl")}
         places = Path(folder, "environments")
         for package in PACKAGES:
