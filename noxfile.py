@@ -100,6 +100,10 @@ def tests(session: nox.Session) -> None:
     measured = (
         "-m",
         PLAIN,
+        *(
+            "-k",
+            "not TestMocked",
+        ),  # the contract is held on real servers above; mocks are as slow, and in `thorough`
         "--cov",
         "--cov-report=term",
         f"--cov-report=json:{report}",
@@ -174,10 +178,10 @@ def contract(session: nox.Session) -> None:
 
 @nox.session
 def thorough(session: nox.Session) -> None:
-    """Run every kill point and every round of the tests that `tests` only samples on storage servers."""
+    """Run every kill point and every round of the tests that `tests` only samples on storage servers, and the mocks."""
     _install(session, "tests")
     _install_servers(session)
-    slow = ("tests/crash", "tests/engine", "tests/property", "tests/model")
+    slow = ("tests/crash", "tests/engine", "tests/property", "tests/model", "tests/contract/test_contract.py")
     session.run("pytest", *slow, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
 
 
