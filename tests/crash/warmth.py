@@ -1,21 +1,36 @@
-"""What a process does once before it forks children that use boto3 and pymongo: import, parse, cache; open nothing."""
+"""What a process does once before it forks children that use the drivers: import, parse, cache; open nothing."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import pkgutil
 
-import boto3
-from botocore.awsrequest import AWSResponse
-from botocore.config import Config
-
+import milepost
 from milepost import open_checkpointer
 
-URLS = ("sqlite:///warm.db", "s3://warm", "mongodb://localhost/warm")
-MODULES = (
-    "encodings.ascii", "encodings.idna", "concurrent.futures.thread", "sqlite_utils.migrations",
-    "http.client", "urllib3", "milepost.memory", "milepost_s3.checkpointer", "pymongo",
-    "milepost_mongodb.checkpointer", "milepost_mongodb._client",
-)  # fmt: skip
+URLS = {"sqlite": "sqlite:///warm.db", "s3": "s3://warm", "mongodb": "mongodb://localhost/warm"}
+MODULES = {
+    "memory": ("encodings.ascii", "encodings.idna", "concurrent.futures.thread", "http.client"),
+    "sqlite": ("sqlite_utils.migrations",),
+    "s3": ("urllib3", "milepost_s3.checkpointer"),
+    "mongodb": ("pymongo", "milepost_mongodb.checkpointer", "milepost_mongodb._client"),
+}  # fmt: skip
+CHOSEN = os.environ.get("MILEPOST_TEST_BACKENDS", ",".join(MODULES)).split(",")
+"""What need not be warm makes each child's fork dearer: a client library doubles what is copied."""
+
+
+def warm_up() -> None:
+    """Import all that a run may use on the chosen backends, and have boto3's default session load its descriptions."""
+    ours = [module.name for module in pkgutil.iter_modules(milepost.__path__, "milepost.")]
+    chosen = [*MODULES["memory"], *(name for backend in CHOSEN for name in MODULES.get(backend, ()))]
+    for name in (*ours, *chosen):
+        importlib.import_module(name)
+    for backend in CHOSEN:
+        if backend in URLS:
+            open_checkpointer(URLS[backend])  # finds the driver, and opens nothing yet
+    if "s3" in CHOSEN:
+        _warm_boto3()
 
 
 class _Answer:
@@ -28,12 +43,11 @@ class _Answer:
         yield self._body
 
 
-def warm_up() -> None:
-    """Import what the drivers import when they are used, and have boto3's default session load its descriptions."""
-    for name in MODULES:
-        importlib.import_module(name)
-    for url in URLS:
-        open_checkpointer(url)  # finds the driver, and opens nothing yet
+def _warm_boto3() -> None:
+    import boto3
+    from botocore.awsrequest import AWSResponse
+    from botocore.config import Config
+
     client = boto3.client(
         "s3",
         region_name="us-east-1",

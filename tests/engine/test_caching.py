@@ -7,7 +7,6 @@ import enum
 import functools
 import logging
 import threading
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -842,8 +841,8 @@ def test_a_result_that_cannot_be_written_fails_as_without_a_cache(engine, cache)
         calling(odd, cache).invoke((), thread_id="t")
 
 
-def test_a_cache_may_be_named_by_the_url_of_a_store_and_an_engine_may_have_one(checkpointer):
-    url = f"memory://{uuid.uuid4().hex}"
+def test_a_cache_may_be_named_by_the_url_of_a_store_and_an_engine_may_have_one(checkpointer, tmp_path):
+    url = f"memory://{tmp_path.name}"
     engine = milepost.Engine(checkpointer=checkpointer, cache=url)
     with engine:
         for thread, options in (("a", {}), ("b", {"cache": url})):

@@ -167,7 +167,8 @@ def test_the_error_of_a_time_limit_is_the_same_on_replay(held, clock, background
     result()
     assert body.invoke(Command(resume="yes"), thread_id="t") == "yes"
     first, second = errors
-    assert type(first) is type(second) is TaskTimeout is NodeTimeoutError
+    assert type(first) is type(second) is TaskTimeout
+    assert issubclass(TaskTimeout, NodeTimeoutError)
     assert str(first) == str(second)
     assert vars(first) == vars(second)
     assert (second.name, second.kind, second.limit, second.elapsed) == ("slow", "run", 5.0, 6.0)

@@ -6,12 +6,11 @@ import functools
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from milepost import _config, _inject, schema
-from milepost._engine import current_engine
-from milepost._run import Final, Plan
+from milepost import _inject
+from milepost._final import Final
+from milepost._later import later
 from milepost._struct import Struct, replace
 from milepost._task import step_of
-from milepost.checkpoint import check_thread_id
 from milepost.errors import InvalidContext, InvalidDefinition, MissingThreadId
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
+    from milepost import _config, _engine, _run, schema
+    from milepost import checkpoint as _checkpoint
     from milepost._async import Loop
     from milepost._engine import Engine
     from milepost._inject import RunnableConfig
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
+else:
+    _config = later("_config")
+    _engine = later("_engine")
+    _run = later("_run")
+    _checkpoint = later("checkpoint")
+    schema = later("schema")
 
 I = TypeVar("I")  # noqa: E741 - the input
 R = TypeVar("R")
@@ -124,8 +131,8 @@ class Declared(Generic[I, R]):
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
 
-    def _plan(self, place: Place) -> Plan:
-        return Plan(
+    def _plan(self, place: Place) -> _run.Plan:
+        return _run.Plan(
             step=self._step,
             save=self._save,
             accepts=self._accepts,
@@ -181,7 +188,7 @@ class Declared(Generic[I, R]):
         loop: Loop | None = None,
         context: Any = None,
     ) -> Place:
-        engine = current_engine()
+        engine = _engine.current_engine()
         checkpointer = engine.checkpointer_for(self._origin, self._options.checkpointer)
         merged, thread = self._with_thread(_config.checked(config or {}), thread_id)
         merged, checkpoint = _without_checkpoint(merged)
@@ -193,7 +200,7 @@ class Declared(Generic[I, R]):
                 f'config={{"configurable": {{"thread_id": "…"}}}}'
             )
         else:
-            thread = check_thread_id(thread)
+            thread = _checkpoint.check_thread_id(thread)
         fitting = self._fitting(context)
         return Place(
             engine=engine,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-_INTERRUPT_ID = re.compile(r"int_[0-9a-f]{32}\Z")
+_INTERRUPT_ID = r"int_[0-9a-f]{32}\Z"  # compiled when first used, as its time is a part of `import milepost`
 
 ROOT = ""
 """The path of a body. Its calls are ``0``, ``1``, …; the calls of call ``1`` are ``1.0``, ``1.1``, …
@@ -94,7 +94,7 @@ def keyed_interrupt_id(run: str, key: str) -> str:
 
 def is_interrupt_id(value: object) -> bool:
     """Tell whether a value has the form of an interrupt id."""
-    return isinstance(value, str) and _INTERRUPT_ID.match(value) is not None
+    return isinstance(value, str) and re.match(_INTERRUPT_ID, value) is not None
 
 
 def review(call: str) -> str:

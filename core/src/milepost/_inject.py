@@ -81,9 +81,9 @@ def _closure(target: Any) -> dict[str, Any]:
 
 
 def wanted(
-    signature: inspect.Signature, resolved: Mapping[str, Any], kinds: Mapping[str, tuple[Any, ...]]
+    signature: inspect.Signature, resolved: Mapping[str, Any], kinds: Callable[[str], tuple[Any, ...]]
 ) -> dict[str, inspect.Parameter]:
-    """Return the parameters to fill in, by name; ``kinds`` are the types each name may be annotated with."""
+    """Return the parameters to fill in, by name; ``kinds`` tells the types each name may be annotated with."""
     found = {}
     for name in NAMES:
         parameter = signature.parameters.get(name)
@@ -92,7 +92,7 @@ def wanted(
             parameter.POSITIONAL_OR_KEYWORD,
         ):
             continue
-        if name == "previous" or _fits(parameter, name, resolved, kinds[name]):
+        if name == "previous" or _fits(parameter, name, resolved, kinds(name)):
             found[name] = parameter
     return found
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from milepost import _context
-from milepost._asking import asking
+from milepost._later import later
 from milepost.errors import NoStore
 from milepost.question import MISSING
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from milepost import _asking
     from milepost._inject import RunnableConfig, StreamWriter
     from milepost.store import Store
+else:
+    _asking = later("_asking")
 
 
 T = TypeVar("T")
@@ -69,7 +72,9 @@ def interrupt(
         InterruptExpired: nobody answered in time and there is no default.
     """
     return _context.required("interrupt()").ask(
-        asking(value, response_schema=response_schema, key=key, expires_in=expires_in, default=default)
+        _asking.asking(
+            value, response_schema=response_schema, key=key, expires_in=expires_in, default=default
+        )
     )
 
 

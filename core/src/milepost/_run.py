@@ -12,6 +12,7 @@ from milepost import _claim, _config, _context, _fold, _ids, events, serde, stat
 from milepost._body import BodyPolicies
 from milepost._caching import slot_of_run
 from milepost._call import Ended, failure
+from milepost._final import Final
 from milepost._frame import Frame
 from milepost._journal import Journal, dereference
 from milepost._saved import finished_at
@@ -53,27 +54,6 @@ if TYPE_CHECKING:
     from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer, Owner
     from milepost.store import Store
-
-# A run on another thread may answer a call with what it asks.
-serde.register(
-    "interrupt",
-    Interrupt,
-    encode=lambda asked: [asked.value, asked.id, *([asked.details] if asked.details else [])],
-    decode=lambda kept: Interrupt(*kept[:2], **(kept[2] if len(kept) > 2 else {})),  # noqa: PLR2004
-)
-
-
-class Final:
-    """What ``entrypoint.final`` makes: ``value`` goes to the caller, ``save`` to the next run's ``previous``."""
-
-    __slots__ = ("save", "value")
-
-    def __init__(self, value: Any, save: Any) -> None:
-        self.value = value
-        self.save = save
-
-    def __repr__(self) -> str:
-        return f"entrypoint.final(value={self.value!r}, save={self.save!r})"
 
 
 class Plan(Struct):

@@ -5,13 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from milepost import _claim, _config, _owner, _runs, _travel, serde, state
-from milepost._answers import Resume
 from milepost._declared import Declared, I, R
-from milepost._run import Final, pending, returned
-from milepost._saved import finished_at
+from milepost._final import Final
+from milepost._later import later
 from milepost._twin import iterated_twin, twin
-from milepost.checkpoint import Status, Value
 from milepost.errors import (
     InvalidUpdate,
     MilepostError,
@@ -25,6 +22,19 @@ from milepost.question import Command
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from milepost import (
+        _answers,
+        _claim,
+        _config,
+        _owner,
+        _run,
+        _runs,
+        _saved,
+        _travel,
+        serde,
+        state,
+    )
+    from milepost import checkpoint as _checkpoint
     from milepost._declared import Place
     from milepost._fold import RunState
     from milepost._inject import RunnableConfig
@@ -32,6 +42,18 @@ if TYPE_CHECKING:
     from milepost.state import StateSnapshot, StateUpdate
 
     Config = RunnableConfig | Mapping[str, Any] | None
+else:
+    _answers = later("_answers")
+    _claim = later("_claim")
+    _config = later("_config")
+    _owner = later("_owner")
+    _run = later("_run")
+    _runs = later("_runs")
+    _saved = later("_saved")
+    _travel = later("_travel")
+    _checkpoint = later("checkpoint")
+    serde = later("serde")
+    state = later("state")
 
 _WRITERS = ("__input__", "__copy__", "__end__")
 
@@ -151,17 +173,19 @@ class States(Declared[I, R]):
     def _snapshot(
         self, checkpointer: Checkpointer, run: RunState, thread: str, head: Head | None
     ) -> StateSnapshot:
-        asked = pending(run)
-        failed = run.failed if run.status is Status.FAILED else None
+        asked = _run.pending(run)
+        failed = run.failed if run.status is _checkpoint.Status.FAILED else None
         newest = head is not None and head.run == run.position
         return state.StateSnapshot(
             values=self._values(checkpointer, run, thread),
-            next=() if run.status in {Status.DONE, Status.ABANDONED} else (run.started.workflow,),
+            next=()
+            if run.status in {_checkpoint.Status.DONE, _checkpoint.Status.ABANDONED}
+            else (run.started.workflow,),
             config=state.address(thread, run.id),
             status=run.status,
             created_at=run.started.at,
             tasks=state.tasks(run, asked),
-            interrupts=asked if run.status is Status.INTERRUPTED else (),
+            interrupts=asked if run.status is _checkpoint.Status.INTERRUPTED else (),
             error=None if failed is None else f"{failed.error.type}: {failed.error.message}",
             workflow=run.started.workflow,
             answered=state.answered(run),
@@ -176,8 +200,8 @@ class States(Declared[I, R]):
         """Return the run's result, or the last one before it."""
         finished, previous = run.finished, run.started.previous
         if finished is None and previous is not None:
-            finished = finished_at(checkpointer, thread, previous)
-        return None if finished is None else returned(checkpointer, thread, finished, self._step.returns)
+            finished = _saved.finished_at(checkpointer, thread, previous)
+        return None if finished is None else _run.returned(checkpointer, thread, finished, self._step.returns)
 
     aget_state = twin(get_state)
     aget_state_history = iterated_twin(get_state_history)
@@ -275,14 +299,14 @@ class States(Declared[I, R]):
     def _written(self, values: Any, forked: str | None) -> _travel.Update:
         where = f"the value that update_state writes for {self.name!r}"
 
-        def encode(run: str) -> tuple[Value, Value | None]:
+        def encode(run: str) -> tuple[_checkpoint.Value, _checkpoint.Value | None]:
             if not isinstance(values, Final):
                 return text(values, self._step.returns, f"{run}/result"), None
             saved = text(values.save, self._save, f"{run}/save")
             return text(values.value, self._step.returns, f"{run}/result"), saved
 
-        def text(value: Any, declared: Any, identity: str) -> Value:
-            return Value(text=serde.encode(value, declared, where=where, identity=identity))
+        def text(value: Any, declared: Any, identity: str) -> _checkpoint.Value:
+            return _checkpoint.Value(text=serde.encode(value, declared, where=where, identity=identity))
 
         return _travel.Update(workflow=self.name, encode=encode, forked=forked)
 
@@ -342,7 +366,7 @@ class States(Declared[I, R]):
             origin = _claim.Origin(run=found.id, base=base)
         return _claim.Start(
             workflow=self.name,
-            input=Value(text=text),
+            input=_checkpoint.Value(text=text),
             parent=parent,
             origin=origin,
             context=self._recorded_context(place),
@@ -350,7 +374,7 @@ class States(Declared[I, R]):
             version=self._options.version,
         )
 
-    def _recorded_context(self, place: Place) -> Value | None:
+    def _recorded_context(self, place: Place) -> _checkpoint.Value | None:
         if place.context is None:
             return None
         where = f"the context of {self.name!r}"
@@ -363,7 +387,7 @@ class States(Declared[I, R]):
                 "kept (a client, a connection) in a module of yours, and put into the context what names it"
             )
             raise
-        return Value(text=text)
+        return _checkpoint.Value(text=text)
 
     def _replay(self, place: Place, found: RunState, parent: Parent | None) -> _travel.Replay:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
@@ -390,7 +414,9 @@ class States(Declared[I, R]):
         if isinstance(given, Command):
             answered = bool(found.answers)
             context = self._recorded_context(place)
-            return Resume(workflow=self.name, command=given, context=context, run=found.id, answered=answered)
+            return _answers.Resume(
+                workflow=self.name, command=given, context=context, run=found.id, answered=answered
+            )
         if given is not None:
             return self._start(place, given, parent, found)
         return self._replay(place, found, parent)

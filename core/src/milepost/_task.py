@@ -16,14 +16,12 @@ from typing import (
     overload,
 )
 
-from milepost import _caching, _context, _ids, _inject
+from milepost import _context, _ids, _inject
 from milepost._policies import OnUnknown, Policies, policies
 from milepost._step import Step
 from milepost._struct import replace
 from milepost._twin import twin
 from milepost.errors import InvalidDefinition, InvalidPolicy, OutsideWorkflow, describe
-from milepost.runtime import Runtime
-from milepost.store import Store
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -40,12 +38,20 @@ S = TypeVar("S")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 
-KINDS: dict[str, tuple[Any, ...]] = {
-    "config": (dict, Mapping, _inject.RunnableConfig),
-    "runtime": (Runtime,),
-    "store": (Store,),
-    "writer": (_inject.StreamWriter, Callable),
-}
+
+def _kinds(name: str) -> tuple[Any, ...]:
+    """Return the types that a parameter of this name may be annotated with to be filled in."""
+    if name == "config":
+        return dict, Mapping, _inject.RunnableConfig
+    if name == "writer":
+        return _inject.StreamWriter, Callable
+    if name == "store":
+        from milepost.store import Store
+
+        return (Store,)
+    from milepost.runtime import Runtime
+
+    return (Runtime,)
 
 
 def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | None = None) -> Step:
@@ -76,7 +82,7 @@ def step_of(function: Any, *, name: str | None, kind: str, policies: Policies | 
         function=function,
         signature=signature,
         hints=hints,
-        injected=_inject.wanted(signature, hints, KINDS),
+        injected=_inject.wanted(signature, hints, _kinds),
         returns=hints.get("return", Any),
         policies=policies,
         is_async=inspect.iscoroutinefunction(plain),
@@ -108,6 +114,8 @@ class Task(Generic[P, R]):
         Raises:
             StorageError: the cache failed.
         """
+        from milepost import _caching
+
         cache.clear((_caching.namespace("task", self._step),))
 
     aclear_cache = twin(clear_cache)

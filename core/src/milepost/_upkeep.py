@@ -6,25 +6,32 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _caching, _context, _owner, _travel
-from milepost._clock import LOOK_SECONDS
+from milepost import _context
 from milepost._declared import I, R
-from milepost._engine import current_engine, execution_of
+from milepost._later import later
 from milepost._states import States
 from milepost._twin import iterated_twin, twin
-from milepost.checkpoint import check_thread_id
 from milepost.errors import NoCache, NoCheckpointer, ThreadBusy, WouldBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
+    from milepost import _caching, _clock, _engine, _owner, _travel
+    from milepost import checkpoint as _checkpoint
     from milepost._declared import Place
     from milepost._engine import Engine
     from milepost._listing import AsyncThreads, PendingInterrupts, Threads
     from milepost._retention import Pruned
     from milepost._states import Config
     from milepost.checkpoint import Checkpointer, Head, Owner
+else:
+    _caching = later("_caching")
+    _clock = later("_clock")
+    _engine = later("_engine")
+    _owner = later("_owner")
+    _travel = later("_travel")
+    _checkpoint = later("checkpoint")
 
 _POLL_SECONDS: Final = 0.01
 _PATIENCE: Final = 5.0
@@ -184,7 +191,7 @@ class Upkeep(States[I, R]):
         if threads is None:
             return (info.thread_id for info in self.list_threads())
         given = [threads] if isinstance(threads, str) else list(threads)
-        names = [check_thread_id(thread) for thread in given]
+        names = [_checkpoint.check_thread_id(thread) for thread in given]
         for thread in names:
             self._check_bound(checkpointer.load_head(thread))
         return iter(names)
@@ -196,7 +203,7 @@ class Upkeep(States[I, R]):
             NoCache: it has none.
             StorageError: the cache failed.
         """
-        cache = current_engine().cache_for(self._origin, self._options.cache)
+        cache = _engine.current_engine().cache_for(self._origin, self._options.cache)
         if cache is None:
             raise NoCache(f"workflow {self.name!r} has no cache: pass cache= to @entrypoint or to the engine")
         cache.clear([_caching.namespace(kind, self._step) for kind in ("workflow", "nested")])
@@ -220,7 +227,7 @@ class Upkeep(States[I, R]):
         from milepost import _duplicate
 
         engine, checkpointer = self._backend()
-        source, target = check_thread_id(source), check_thread_id(target)
+        source, target = _checkpoint.check_thread_id(source), _checkpoint.check_thread_id(target)
         self._check_bound(checkpointer.load_head(source))
         _duplicate.duplicate(checkpointer, source, target, engine.clock, lease=engine.lease)
 
@@ -236,14 +243,14 @@ class Upkeep(States[I, R]):
             NoCheckpointer: nothing is kept for this workflow.
         """
         _, checkpointer = self._backend()
-        thread = check_thread_id(thread_id)
+        thread = _checkpoint.check_thread_id(thread_id)
         self._check_bound(checkpointer.load_head(thread))
         checkpointer.delete(thread)
 
     adelete_thread = twin(delete_thread)
 
     def _backend(self) -> tuple[Engine, Checkpointer]:
-        engine = current_engine()
+        engine = _engine.current_engine()
         checkpointer = engine.checkpointer_for(self, self._options.checkpointer)
         if checkpointer is None:
             raise NoCheckpointer(f"workflow {self.name!r} has no checkpointer, so nothing is on record")
@@ -254,7 +261,7 @@ def _under_way(head: Head | None) -> Any:
     """Return the execution that holds a thread, if it is one of this process."""
     if head is None or head.owner is None or not _owner.is_here(head.owner):
         return None
-    return execution_of(head.owner.session)
+    return _engine.execution_of(head.owner.session)
 
 
 def _check_loop(execution: Any, thread: str) -> None:
@@ -286,6 +293,6 @@ def _await(over: threading.Event | None, session: Owner, seconds: float | None, 
                 f"the run on thread {place.thread!r} has not stopped in {seconds} s: it stops, cancelled, when the "
                 f"tasks that it has begun return"
             )
-        look = LOOK_SECONDS if left is None else min(LOOK_SECONDS, left)
+        look = _clock.LOOK_SECONDS if left is None else min(_clock.LOOK_SECONDS, left)
         over.wait(look)
         left = None if left is None else left - look

@@ -8,26 +8,35 @@ import typing
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
-from milepost import _async, _claim, _context, _ids, _owner, _print, _stream
-from milepost._answers import Resume
-from milepost._chunk import Form
+from milepost import _context, _ids
 from milepost._declared import I, Options, Place, R, S
-from milepost._engine import current_engine
+from milepost._final import Final
+from milepost._later import later
 from milepost._policies import policies
-from milepost._run import Execution, Final, Paused, Plan, Returned, input_of, pending, returned
-from milepost._step import Scope, Step
+from milepost._step import Scope
 from milepost._struct import replace
 from milepost._task import renamed
 from milepost._upkeep import Upkeep
-from milepost._watch import Watch
-from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
-from milepost.events import WorkflowInterrupted, WorkflowStarted
 from milepost.question import INTERRUPT, Command, Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 
+    from milepost import (
+        _answers,
+        _async,
+        _chunk,
+        _claim,
+        _engine,
+        _owner,
+        _print,
+        _stream,
+        _watch,
+        events,
+    )
+    from milepost import _run as _running
+    from milepost import checkpoint as _checkpoint
     from milepost._chunk import Chunk
     from milepost._engine import Engine
     from milepost._fold import RunState
@@ -36,12 +45,26 @@ if TYPE_CHECKING:
     from milepost._inject import RunnableConfig
     from milepost._lease import Holding
     from milepost._retention import Retention
+    from milepost._step import Step
     from milepost._task import Retry, Timeout
     from milepost.cache import Cache
     from milepost.caching import CachePolicy
     from milepost.checkpoint import Checkpointer, Parent
     from milepost.events import Namespace
     from milepost.store import Store
+else:
+    _answers = later("_answers")
+    _async = later("_async")
+    _chunk = later("_chunk")
+    _claim = later("_claim")
+    _engine = later("_engine")
+    _owner = later("_owner")
+    _print = later("_print")
+    _running = later("_run")
+    _stream = later("_stream")
+    _watch = later("_watch")
+    _checkpoint = later("checkpoint")
+    events = later("events")
 
 
 class Workflow(Upkeep[I, R]):
@@ -95,7 +118,7 @@ class Workflow(Upkeep[I, R]):
             Exception: what the body raised; continue with ``invoke(None)``.
         """
         frame: Frame | None = _context.frame()
-        form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
+        form = None if stream_mode == "values" else _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
@@ -137,7 +160,7 @@ class Workflow(Upkeep[I, R]):
             MilepostError: what :meth:`invoke` raises.
         """
         frame: Frame | None = _context.frame()
-        form = None if stream_mode == "values" else Form.of(stream_mode, subgraphs=subgraphs)
+        form = None if stream_mode == "values" else _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
@@ -151,18 +174,18 @@ class Workflow(Upkeep[I, R]):
         self,
         place: Callable[[], Place],
         given: I | Command | None,
-        form: Form | None,
+        form: _chunk.Form | None,
         printed: _print.Printed,
     ) -> tuple[Callable[[], Any], Callable[[], None]]:
         """Return what runs the workflow, within no other, and gives what ``invoke`` returns; and what stops it."""
         chunks: list[Any] = []
-        watch = Watch(None if form is None else form.listener(chunks.append), printed.listener())
+        watch = _watch.Watch(None if form is None else form.listener(chunks.append), printed.listener())
 
         def run() -> Any:
             ended = self._run(place(), given, watch)
             return _answer(ended) if form is None else chunks
 
-        return run, functools.partial(_leave, watch, current_engine())
+        return run, functools.partial(_leave, watch, _engine.current_engine())
 
     def stream(  # noqa: PLR0913 - every one a keyword
         self,
@@ -203,13 +226,13 @@ class Workflow(Upkeep[I, R]):
             MilepostError: what :meth:`invoke` raises, at the first ``next``.
         """
         frame: Frame | None = _context.frame()
-        form = Form.of(stream_mode, subgraphs=subgraphs)
+        form = _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
             return self._stream_nested(frame, asked, form, printed)
         place = self._place(config, thread_id, checkpoint_id, context=context)
-        watch = Watch(printed.listener())
+        watch = _watch.Watch(printed.listener())
 
         def leave() -> None:
             watch.left = True
@@ -247,7 +270,7 @@ class Workflow(Upkeep[I, R]):
             MilepostError: what :meth:`invoke` raises, at the first chunk.
         """
         frame: Frame | None = _context.frame()
-        form = Form.of(stream_mode, subgraphs=subgraphs)
+        form = _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
@@ -255,12 +278,12 @@ class Workflow(Upkeep[I, R]):
         place = functools.partial(
             self._place, config, thread_id, checkpoint_id, loop=_async.Loop.here(), context=context
         )
-        watch = Watch(printed.listener())
+        watch = _watch.Watch(printed.listener())
         work = self._work(place, input, watch, form)
-        return _stream.aiterate(work, functools.partial(_leave, watch, current_engine()))
+        return _stream.aiterate(work, functools.partial(_leave, watch, _engine.current_engine()))
 
     def _work(
-        self, place: Callable[[], Place], given: I | Command | None, watch: Watch, form: Form
+        self, place: Callable[[], Place], given: I | Command | None, watch: _watch.Watch, form: _chunk.Form
     ) -> Callable[[Callable[[Chunk], object]], None]:
         def work(put: Callable[[Chunk], object]) -> None:
             watch.add(form.listener(put))
@@ -269,8 +292,8 @@ class Workflow(Upkeep[I, R]):
         return work
 
     def _run(
-        self, place: Place, given: I | Command | None, watch: Watch, parent: Parent | None = None
-    ) -> Returned | Paused:
+        self, place: Place, given: I | Command | None, watch: _watch.Watch, parent: Parent | None = None
+    ) -> _running.Returned | _running.Paused:
         executing = place.engine.executing()
         try:
             executing.enter()
@@ -280,14 +303,19 @@ class Workflow(Upkeep[I, R]):
                     raise NoCheckpointer(
                         f"workflow {self.name!r} has no checkpointer, so there is nothing to resume"
                     )
-                return Execution(plan, watch).execute(given)
+                return _running.Execution(plan, watch).execute(given)
             return self._run_recorded(place, plan, given, watch, parent)
         finally:
             executing.leave()
 
     def _run_recorded(
-        self, place: Place, plan: Plan, given: I | Command | None, watch: Watch, parent: Parent | None
-    ) -> Returned | Paused:
+        self,
+        place: Place,
+        plan: _running.Plan,
+        given: I | Command | None,
+        watch: _watch.Watch,
+        parent: Parent | None,
+    ) -> _running.Returned | _running.Paused:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018 - `_place` saw to it
         request, owner = self._request(place, given, parent), _owner.make()
         end = _owner.ending(owner)
@@ -296,11 +324,13 @@ class Workflow(Upkeep[I, R]):
             taken = _claim.take(self._taker(place), request, owner)
             if isinstance(taken, _claim.Settled):
                 return self._settled(place, taken, watch)
-            return self._execute(place, Execution(plan, watch, taken), taken.holding)
+            return self._execute(place, _running.Execution(plan, watch, taken), taken.holding)
         finally:
             end()
 
-    def _execute(self, place: Place, execution: Execution, holding: Holding) -> Returned | Paused:
+    def _execute(
+        self, place: Place, execution: _running.Execution, holding: Holding
+    ) -> _running.Returned | _running.Paused:
         sessions, session = place.engine.executions, holding.owner.session
         place.engine.keeper.hold(holding)
         try:
@@ -311,7 +341,7 @@ class Workflow(Upkeep[I, R]):
             execution.over()
             place.engine.keeper.let_go(holding)
         if self._options.retention is not None:
-            finished = isinstance(ended, Returned)
+            finished = isinstance(ended, _running.Returned)
             self._options.retention.apply(
                 holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
             )
@@ -322,25 +352,27 @@ class Workflow(Upkeep[I, R]):
             return self._request_at(place, given, parent)
         context = self._recorded_context(place)
         if isinstance(given, Command):
-            return Resume(workflow=self.name, command=given, context=context)
+            return _answers.Resume(workflow=self.name, command=given, context=context)
         if given is None and parent is None:
             return _claim.Continue(workflow=self.name, context=context)
         return self._start(place, given, parent)
 
-    def _settled(self, place: Place, settled: _claim.Settled, watch: Watch) -> Returned | Paused:
+    def _settled(
+        self, place: Place, settled: _claim.Settled, watch: _watch.Watch
+    ) -> _running.Returned | _running.Paused:
         run = settled.run
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        if run.status is Status.ABANDONED:
-            return Returned(value=self._values(place.checkpointer, run, place.thread))
+        if run.status is _checkpoint.Status.ABANDONED:
+            return _running.Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.finished is None:
-            interrupts = pending(run)
+            interrupts = _running.pending(run)
             self._tell_settled(place, run, interrupts, watch)
-            return Paused(interrupts=interrupts)
-        value = returned(place.checkpointer, place.thread, run.finished, self._step.returns)
-        return Returned(value=value)
+            return _running.Paused(interrupts=interrupts)
+        value = _running.returned(place.checkpointer, place.thread, run.finished, self._step.returns)
+        return _running.Returned(value=value)
 
     def _tell_settled(
-        self, place: Place, run: RunState, interrupts: tuple[Interrupt, ...], watch: Watch
+        self, place: Place, run: RunState, interrupts: tuple[Interrupt, ...], watch: _watch.Watch
     ) -> None:
         if watch.listeners and place.thread is not None:
             now = place.engine.clock.now().isoformat()
@@ -351,14 +383,17 @@ class Workflow(Upkeep[I, R]):
                 "replayed": True,
                 "at": now,
             }
-            given = input_of(run, place.thread, self._accepts) if watch.calls else None
+            given = _running.input_of(run, place.thread, self._accepts) if watch.calls else None
             watch.end(
-                WorkflowInterrupted(**facts, interrupts=interrupts), WorkflowStarted(**facts, input=given)
+                events.WorkflowInterrupted(**facts, interrupts=interrupts),
+                events.WorkflowStarted(**facts, input=given),
             )
 
     # -- inside another run --------------------------------------------------------------------------------------
 
-    def _invoke_nested(self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed) -> Any:
+    def _invoke_nested(
+        self, frame: Frame, asked: Asked, form: _chunk.Form | None, printed: _print.Printed
+    ) -> Any:
         if not _context.runs_loop():
             return self._invoke_here(frame, asked, form, printed, frame.scope.loop)
         # The loop of this thread is blocked until this returns: what is inside gets one of its own.
@@ -367,7 +402,7 @@ class Workflow(Upkeep[I, R]):
             return _async.off_loop(run, frame.execution.watch.leave)
 
     def _invoke_here(
-        self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed, loop: _async.Loop
+        self, frame: Frame, asked: Asked, form: _chunk.Form | None, printed: _print.Printed, loop: _async.Loop
     ) -> Any:
         if form is not None:
             return list(self._stream_nested(frame, asked, form, printed, loop))
@@ -376,7 +411,7 @@ class Workflow(Upkeep[I, R]):
             return self._call_nested(frame, asked, loop, inline=True).result()
 
     async def _ainvoke_nested(
-        self, frame: Frame, asked: Asked, form: Form | None, printed: _print.Printed
+        self, frame: Frame, asked: Asked, form: _chunk.Form | None, printed: _print.Printed
     ) -> Any:
         watch, clock, loop = frame.execution.watch, frame.execution.clock, frame.scope.loop
         if form is not None:
@@ -389,7 +424,7 @@ class Workflow(Upkeep[I, R]):
         self,
         frame: Frame,
         asked: Asked,
-        form: Form,
+        form: _chunk.Form,
         printed: _print.Printed,
         loop: _async.Loop | None = None,
     ) -> Iterator[Any]:
@@ -433,12 +468,12 @@ class Workflow(Upkeep[I, R]):
         """Tell whether a nested call names another thread, or the same id in another backend."""
         if thread is None:
             return False
-        checkpointer = current_engine().checkpointer_for(self._origin, self._options.checkpointer)
+        checkpointer = _engine.current_engine().checkpointer_for(self._origin, self._options.checkpointer)
         journal = frame.execution.journal
         around = None if journal is None else journal.checkpointer
         if checkpointer is None:
             return False
-        return check_thread_id(thread) != frame.thread_id or checkpointer is not around
+        return _checkpoint.check_thread_id(thread) != frame.thread_id or checkpointer is not around
 
     def _elsewhere(
         self,
@@ -457,7 +492,7 @@ class Workflow(Upkeep[I, R]):
             inner: Frame = _context.required("a nested workflow")
             parent = None if isinstance(given, Command) else inner.execution.parent(inner.path)
             try:
-                watch = Watch(around=inner.execution)
+                watch = _watch.Watch(around=inner.execution)
                 watch.forward(inner.execution.watch, inner.scope.namespace, inner.path)
                 return _answer(self._run(place, given, watch, parent))
             except EngineClosed:
@@ -473,7 +508,7 @@ class Workflow(Upkeep[I, R]):
 
     def _scope(self, frame: Frame, loop: _async.Loop, context: Any = None) -> Scope:
         store = (
-            current_engine().store_for(self._origin, self._options.store)
+            _engine.current_engine().store_for(self._origin, self._options.store)
             if self._options.store is not None
             else frame.store
         )
@@ -484,7 +519,7 @@ class Workflow(Upkeep[I, R]):
 
         cache = frame.scope.cache
         if self._options.cache is not None:
-            cache = current_engine().cache_for(self._origin, self._options.cache)
+            cache = _engine.current_engine().cache_for(self._origin, self._options.cache)
         namespace = self._namespace(frame)
         return Scope(loop=loop, namespace=namespace, store=store, cache=cache, context=known)
 
@@ -492,7 +527,7 @@ class Workflow(Upkeep[I, R]):
         self,
         frame: Frame,
         asked: Asked,
-        form: Form,
+        form: _chunk.Form,
         printed: _print.Printed,
         loop: _async.Loop,
     ) -> Callable[[Callable[[Chunk], object]], None]:
@@ -526,7 +561,7 @@ def _at(
     return merged
 
 
-def _leave(watch: Watch, engine: Engine) -> None:
+def _leave(watch: _watch.Watch, engine: Engine) -> None:
     """Stop a run because whoever awaited it was cancelled."""
     watch.leave()
     engine.timer.look()
@@ -536,8 +571,8 @@ def _stay() -> None:
     """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
 
-def _answer(ended: Returned | Paused) -> Any:
-    return ended.value if isinstance(ended, Returned) else {INTERRUPT: list(ended.interrupts)}
+def _answer(ended: _running.Returned | _running.Paused) -> Any:
+    return ended.value if isinstance(ended, _running.Returned) else {INTERRUPT: list(ended.interrupts)}
 
 
 class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's

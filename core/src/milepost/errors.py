@@ -318,8 +318,8 @@ class TaskTimeout(_TimeIsUp):
     """
 
 
-NodeTimeoutError = TaskTimeout
-"""LangGraph's name for :class:`TaskTimeout`."""
+NodeTimeoutError = _TimeIsUp
+"""LangGraph's name for both time-outs."""
 
 
 class WorkflowTimeout(_TimeIsUp):

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from milepost.errors import NotSerializable, SignatureInvalid, UnknownType, describe
+from milepost.question import Interrupt
 from milepost.serde._digest import canonical as _canonical
 from milepost.serde._digest import digest
 from milepost.serde._failure import FailureFacts, failure, rebuild
@@ -38,6 +39,14 @@ __all__ = [
     "rebuild",
     "register",
 ]
+
+# A run on another thread may answer a call with what it asks. Said here, so that nobody takes the tag before.
+register(
+    "interrupt",
+    Interrupt,
+    encode=lambda asked: [asked.value, asked.id, *([asked.details] if asked.details else [])],
+    decode=lambda kept: Interrupt(*kept[:2], **(kept[2] if len(kept) > 2 else {})),  # noqa: PLR2004
+)
 
 _IMMUTABLE: Final = frozenset({str, int, float, bool, type(None), bytes, complex, date, timedelta})
 
