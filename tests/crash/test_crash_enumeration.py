@@ -14,7 +14,17 @@ AT_LENGTH = NAMES if THOROUGH else ("memory", "sqlite")
 
 pytestmark = pytest.mark.crash
 
-SPLIT = ("questions", "failing_beside", "replaced", "elsewhere", "left", "attempts", "payments", "coroutines")
+SPLIT = (
+    "questions",
+    "failing_beside",
+    "replaced",
+    "elsewhere",
+    "left",
+    "attempts",
+    "payments",
+    "cached",
+    "coroutines",
+)
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import milepost
 from crash.rig import THREAD, awaited, got, here, step
-from milepost import Command, Decision, RetryPolicy, as_completed, entrypoint, interrupt
+from milepost import CachePolicy, Command, Decision, RetryPolicy, as_completed, entrypoint, interrupt
+from milepost.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -410,6 +411,38 @@ def payments(n):
     return {"n": n, "before": before, "first": first, "second": got(pay_surely(n)), "last": got(add(n, 2))}
 
 
+class Shelf(milepost.InMemoryStore):
+    """A store whose items are files beside the ledger: what was kept outlives the process."""
+
+    def _file(self, namespace, key):
+        return here().folder / f"kept-{namespace[-1].rpartition('.')[2]}-{key}"
+
+    def _get(self, namespace, key):
+        file = self._file(namespace, key)
+        if file.exists():
+            super()._put(namespace, key, file.read_bytes(), self.clock.now())
+        return super()._get(namespace, key)
+
+    def _put(self, namespace, key, data, now):
+        rig, file = here(), self._file(namespace, key)
+        rig.reach(f"keep {file.name}: before")
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_bytes(data)
+        unfinished.rename(file)
+        rig.reach(f"keep {file.name}: after")
+
+
+@step(cache_policy=CachePolicy())
+def costly(x):
+    return [x, got(add(x, 1))]
+
+
+@entrypoint(cache=Cache(Shelf()))
+def cached(n, *, previous=None):
+    first, again = got(costly(n)), got(costly(n))
+    return {"n": n, "previous": previous, "found": [first, again, got(costly(n + 1))], "last": got(add(n, 2))}
+
+
 # -- coroutines ------------------------------------------------------------------------------------------------------
 
 
@@ -608,6 +641,7 @@ CASES = {
         Case(name="whole", workflow=whole),
         Case(name="limited", workflow=limited),
         Case(name="payments", workflow=payments),
+        Case(name="cached", workflow=cached, inputs=(5, 6)),
         Case(name="coroutines", workflow=coroutines, awaits=True),
         Case(name="coroutines_invoked", workflow=coroutines),
         Case(name="coroutine_whole", workflow=coroutine_whole, awaits=True),
