@@ -11,9 +11,11 @@ from typing import Any, Literal, TypedDict, assert_type
 
 from milepost import (
     BaseStore,
+    CachePolicy,
     Command,
     Decision,
     Engine,
+    InMemoryCache,
     InMemoryStore,
     Interrupt,
     MemorySaver,
@@ -64,6 +66,23 @@ def patient(text: str) -> int:
     assert_type(careful(text), TaskFuture[int])
     assert_type(Decision.result(3), dict[str, Any])
     return careful(text).result()
+
+
+@task(cache_policy=CachePolicy(key_func=len, ttl=timedelta(hours=1)))
+def costly(text: str) -> int:
+    return len(text)
+
+
+@entrypoint(cache=InMemoryCache(), cache_policy=CachePolicy(ttl=60))
+def cheap(text: str) -> int:
+    assert_type(costly(text), TaskFuture[int])
+    return costly(text).result()
+
+
+def forgetting(cache: InMemoryCache) -> None:
+    assert_type(costly.clear_cache(cache), None)
+    assert_type(cheap.clear_cache(), None)
+    assert_type(CachePolicy().ttl, float | None)
 
 
 @task()
