@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
-    from milepost import _config, _engine, _run, schema
+    from milepost import _config, _durability, _engine, _run, schema
     from milepost import checkpoint as _checkpoint
     from milepost._async import Loop
     from milepost._engine import Engine
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from milepost.store import Store
 else:
     _config = later("_config")
+    _durability = later("_durability")
     _engine = later("_engine")
     _run = later("_run")
     _checkpoint = later("checkpoint")
@@ -149,6 +150,7 @@ class Declared(Generic[I, R]):
             context=place.context,
             context_type=self._context_type,
             version=self._options.version,
+            durability=_durability.chosen(place.config),
         )
 
     @property

@@ -26,6 +26,7 @@ class RunnableConfig(TypedDict, total=False):
     metadata: dict[str, Any]
     run_name: str
     max_concurrency: int
+    durability: str
 
 
 class StreamWriter(typing.Protocol):

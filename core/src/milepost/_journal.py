@@ -303,6 +303,12 @@ class Journal:
                 self.checkpointer.append(self.thread, position, batch)
                 self.closed(batch)
 
+    def drain(self) -> None:
+        """Write what is queued; here nobody goes on before that."""
+
+    def over(self) -> None:
+        """The execution is over; tasks that it left behind may still bring their outcomes."""
+
     def repeats(self, text: str) -> Value:
         """Return a value for this text: a reference where a recorded result has the same."""
         if len(text) >= _SHORTEST_REFERENCE:

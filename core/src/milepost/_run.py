@@ -12,9 +12,10 @@ from milepost import _claim, _config, _context, _fold, _ids, events, serde, stat
 from milepost._body import BodyPolicies
 from milepost._caching import slot_of_run
 from milepost._call import Ended, failure
+from milepost._durability import Durability, journal_of
 from milepost._final import Final
 from milepost._frame import Frame
-from milepost._journal import Journal, dereference
+from milepost._journal import dereference
 from milepost._saved import finished_at
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from milepost._claim import Taken
     from milepost._clock import Clock
     from milepost._fold import RunState, ThreadState
+    from milepost._journal import Journal
     from milepost._pool import Pool
     from milepost._watch import Watch
     from milepost.cache import Cache
@@ -75,6 +77,7 @@ class Plan(Struct):
     context: Any = None  # where nothing is recorded
     context_type: Any = Any
     version: int | str | None = None
+    durability: Durability = "sync"
 
 
 class Paused(Struct):
@@ -134,8 +137,9 @@ class Execution:
         if taken is not None:
             self.thread_id = taken.state.thread
             self.run_id = taken.run.id
-            self.journal = Journal(
-                taken.holding.checkpointer, self.thread_id, taken.holding.owner.session, taken.state.tail
+            holding, tail = taken.holding, taken.state.tail
+            self.journal = journal_of(
+                plan.durability, holding.checkpointer, self.thread_id, holding.owner.session, tail
             )
             self._begin(taken.run.started)
             self._load(taken.run)
@@ -237,6 +241,8 @@ class Execution:
             self._is_over = True
             if self._over is not None:
                 self._over.set()
+        if self.journal is not None:
+            self.journal.over()
 
     def received(self) -> None:
         """In replay-always mode every outcome that was not on record makes the body start over."""
@@ -354,6 +360,7 @@ class Execution:
             self._used = {key: path for key, path in self._used.items() if not path.startswith(f"{call}.")}
         if self._taken is None or self.journal is None:
             return
+        self.journal.drain()
         run = self._read().run
         assert run is not None  # noqa: S101 - this run is on record
         self.journal.load_within(run, call)
@@ -527,7 +534,8 @@ class Execution:
         self._load(found.run)
 
     def _read(self) -> ThreadState:
-        assert self._taken is not None  # noqa: S101
+        assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
+        self.journal.drain()
         holding = self._taken.holding
         head = holding.checkpointer.load_head(holding.thread)
         return _claim.read_thread(holding.checkpointer, holding.thread, head)
@@ -544,6 +552,8 @@ class Execution:
         return Returned(value=ended.value.value if isinstance(ended.value, Final) else ended.value)
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
+        assert self.journal is not None  # noqa: S101 - a recorded run has one
+        self.journal.drain()  # what cannot be written stops the run
         signal = self._ending(ended)
         if isinstance(signal, Aborted):
             self._conclude_aborted(signal.error)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         _async,
         _chunk,
         _claim,
+        _durability,
         _engine,
         _owner,
         _print,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from milepost import _run as _running
     from milepost import checkpoint as _checkpoint
     from milepost._chunk import Chunk
+    from milepost._durability import Durability
     from milepost._engine import Engine
     from milepost._fold import RunState
     from milepost._frame import Frame
@@ -57,6 +59,7 @@ else:
     _async = later("_async")
     _chunk = later("_chunk")
     _claim = later("_claim")
+    _durability = later("_durability")
     _engine = later("_engine")
     _owner = later("_owner")
     _print = later("_print")
@@ -83,6 +86,7 @@ class Workflow(Upkeep[I, R]):
         stream_mode: str | Sequence[str] = "values",
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
+        durability: Durability | None = None,
     ) -> Any:
         """Run the workflow and return what it returns, or ``{"__interrupt__": [Interrupt, …]}`` when it asks.
 
@@ -103,6 +107,9 @@ class Workflow(Upkeep[I, R]):
             stream_mode: with anything but ``"values"``, return the list of chunks that :meth:`stream` would yield.
             print_mode: print what happens meanwhile, as for :meth:`stream`.
             subgraphs: as for :meth:`stream`, of what is printed and of the list of chunks.
+            durability: when outcomes are written: ``"sync"``, the default, before anybody sees them; ``"async"`` a
+                little later, in the background; ``"exit"`` when the run ends or pauses. A crash loses what was not
+                written. The config may name it, too; a nested workflow on the same thread has that of its run.
 
         Raises:
             UnknownCheckpoint: the thread has no such run.
@@ -118,6 +125,7 @@ class Workflow(Upkeep[I, R]):
             Exception: what the body raised; continue with ``invoke(None)``.
         """
         frame: Frame | None = _context.frame()
+        config = _durability.in_config(config, durability)
         form = None if stream_mode == "values" else _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
@@ -138,6 +146,7 @@ class Workflow(Upkeep[I, R]):
         stream_mode: str | Sequence[str] = "values",
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
+        durability: Durability | None = None,
     ) -> Any:
         """Do what :meth:`invoke` does, without blocking the event loop.
 
@@ -154,12 +163,14 @@ class Workflow(Upkeep[I, R]):
             stream_mode: as for :meth:`invoke`.
             print_mode: as for :meth:`invoke`.
             subgraphs: as for :meth:`invoke`.
+            durability: as for :meth:`invoke`.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled.
             MilepostError: what :meth:`invoke` raises.
         """
         frame: Frame | None = _context.frame()
+        config = _durability.in_config(config, durability)
         form = None if stream_mode == "values" else _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
@@ -198,6 +209,7 @@ class Workflow(Upkeep[I, R]):
         stream_mode: str | Sequence[str] = "updates",
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
+        durability: Durability | None = None,
     ) -> Iterator[Any]:
         """Run the workflow and yield what happens, as it happens; nothing begins before the first ``next``.
 
@@ -220,12 +232,14 @@ class Workflow(Upkeep[I, R]):
             print_mode: modes to print to standard output meanwhile; ``"pretty"`` prints a line for each event.
             subgraphs: show what happens in nested workflows, too, and yield ``(namespace, chunk)`` or
                 ``(namespace, mode, chunk)``; the run's own namespace is ``()``.
+            durability: as for :meth:`invoke`.
 
         Raises:
-            InvalidStreamMode: a mode does not exist.
+            InvalidStreamMode, InvalidDurability: a mode does not exist.
             MilepostError: what :meth:`invoke` raises, at the first ``next``.
         """
         frame: Frame | None = _context.frame()
+        config = _durability.in_config(config, durability)
         form = _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:
@@ -252,6 +266,7 @@ class Workflow(Upkeep[I, R]):
         stream_mode: str | Sequence[str] = "updates",
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
+        durability: Durability | None = None,
     ) -> AsyncGenerator[Any, None]:
         """Do what :meth:`stream` does, for ``async for``; closing it or cancelling is as for :meth:`ainvoke`.
 
@@ -264,12 +279,14 @@ class Workflow(Upkeep[I, R]):
             stream_mode: as for :meth:`stream`.
             print_mode: as for :meth:`stream`.
             subgraphs: as for :meth:`stream`.
+            durability: as for :meth:`invoke`.
 
         Raises:
-            InvalidStreamMode: a mode does not exist.
+            InvalidStreamMode, InvalidDurability: a mode does not exist.
             MilepostError: what :meth:`invoke` raises, at the first chunk.
         """
         frame: Frame | None = _context.frame()
+        config = _durability.in_config(config, durability)
         form = _chunk.Form.of(stream_mode, subgraphs=subgraphs)
         printed = _print.Printed.of(print_mode, subgraphs=subgraphs)
         if frame is not None:

@@ -40,6 +40,15 @@ class InvalidStreamMode(MilepostError, ValueError):
         super().__init__(f"unknown stream mode {mode!r}; the modes are {', '.join(modes)}")
 
 
+class InvalidDurability(MilepostError, ValueError):
+    """``durability`` names a mode that does not exist. Use one of ``modes``."""
+
+    def __init__(self, mode: object, modes: Sequence[str]) -> None:
+        self.mode = mode
+        self.modes = tuple(modes)
+        super().__init__(f"unknown durability {mode!r}; the modes are {', '.join(modes)}")
+
+
 class InvalidCommand(MilepostError, ValueError):
     """A ``Command`` that says nothing, such as ``Command()``. Give it ``resume=``."""
 
