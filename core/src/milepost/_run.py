@@ -360,7 +360,6 @@ class Execution:
             self._used = {key: path for key, path in self._used.items() if not path.startswith(f"{call}.")}
         if self._taken is None or self.journal is None:
             return
-        self.journal.drain()
         run = self._read().run
         assert run is not None  # noqa: S101 - this run is on record
         self.journal.load_within(run, call)
