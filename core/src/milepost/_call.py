@@ -234,7 +234,8 @@ class Call:
 
     def send(self) -> None:
         """Have a coroutine run on its loop, unless somebody else begins it first."""
-        self.inner.scope.loop.submit(self)
+        pool = self.frame.execution.pool
+        (pool if pool.is_limited else self.inner.scope.loop).submit(self)
 
     def run(self) -> None:
         """Run the function in a context of its own and record what became of it; raises nothing.
@@ -286,7 +287,7 @@ class Call:
     def give_up(self) -> bool:
         """Cancel as asyncio does, without blocking: what has not begun, and a coroutine that has. Return whether."""
         if self.claim():
-            self.frame.execution.pool.submit(_Part(partial(self._guarded, self.cancel)))
+            self.frame.execution.pool.beside.submit(_Part(partial(self._guarded, self.cancel)))
             return True
         if self.step.is_async:
             self._stop_coroutine()
@@ -335,7 +336,7 @@ class Call:
 
     def _in_worker(self, work: Callable[[], None]) -> None:
         run = partial(_context.run_apart, self.inner, self.frame.execution.engine, work)
-        self.frame.execution.pool.submit(_Part(partial(self._guarded, run)))
+        self.frame.execution.pool.beside.submit(_Part(partial(self._guarded, run)))
 
     # -- the outcome ---------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
-    from milepost import _config, _durability, _engine, _run, schema
+    from milepost import _config, _durability, _engine, _lane, _run, schema
     from milepost import checkpoint as _checkpoint
     from milepost._async import Loop
     from milepost._engine import Engine
@@ -32,6 +32,7 @@ else:
     _config = later("_config")
     _durability = later("_durability")
     _engine = later("_engine")
+    _lane = later("_lane")
     _run = later("_run")
     _checkpoint = later("checkpoint")
     schema = later("schema")
@@ -140,7 +141,7 @@ class Declared(Generic[I, R]):
             config=place.config,
             store=place.engine.store_for(self._origin, self._options.store),
             cache=place.engine.cache_for(self._origin, self._options.cache),
-            pool=place.engine.pool,
+            pool=_lane.limited(place.engine.pool, place.config),
             loop=place.loop,
             clock=place.engine.clock,
             engine=place.engine,

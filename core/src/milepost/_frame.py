@@ -237,6 +237,8 @@ class Frame:
             return future
         call = self._begun(future, step, (args, kwargs), (digest, shows), scope)
         future._call = call  # noqa: SLF001 - a future and its call are one concept in two halves
+        if self.execution.pool.is_limited:
+            call.runs_here = False
         if step.is_async:
             call.send()
         elif not inline or not call.runs_here:

@@ -245,7 +245,9 @@ class TaskFuture(Future[T], Generic[T]):
             number, known = frame.next_observation("await", self._path)
         live = not self._is_settled()
         try:
-            await (_async.never() if known is not None else _async.settled(self))
+            if known is not None:
+                await _async.never()
+            await self._settled(frame if live else None)
         except BaseException as error:
             if _async.is_cancellation(error):
                 self._give_up(frame, number, known=known is not None)
@@ -259,6 +261,15 @@ class TaskFuture(Future[T], Generic[T]):
 
             raise asyncio.CancelledError
         return super().result(0)
+
+    async def _settled(self, frame: Frame | None) -> None:
+        """Await the outcome, without holding a slot among the run's ``max_concurrency``."""
+        slot = None if frame is None else frame.execution.pool.slot_of(frame.base.path)
+        if slot is None:
+            await _async.settled(self)
+            return
+        async with slot.awaiting():
+            await _async.settled(self)
 
     def _give_up(self, frame: Frame | None, number: int, *, known: bool) -> None:
         """Cancel the call because awaiting it was cancelled, unless that only means that the run stops."""

@@ -99,6 +99,7 @@ class GuardedCall(Call):
             self._made_calls = before.ordinal + before.observations + before.strands > 0
             self.inner = before.again()
             self.inner.guard = self.frame.guard
+        execution.pool.ended(before.path)
         self.runs_here = False
         self.begun = False
         self._permit.append(True)

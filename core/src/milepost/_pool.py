@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from milepost.fork import PerProcess
 
@@ -92,9 +92,24 @@ if hasattr(os, "register_at_fork"):
 class Pool:
     """At most ``size`` workers at work at any time, made at the first job and made again after a fork."""
 
+    is_limited = False
+    """Whether whoever waits for a job must leave it to the workers."""
+
     def __init__(self, size: int) -> None:
         self.size = size
         self._workers: PerProcess[_Workers] = PerProcess(_Workers)
+
+    @property
+    def beside(self) -> Pool:
+        """The workers for what is no task."""
+        return self
+
+    def slot_of(self, path: str) -> Any:  # noqa: ARG002 - without a limit there are none
+        """Return the slot of a call that runs as a coroutine; None where it needs none."""
+        return None
+
+    def ended(self, path: str) -> None:
+        """Free the slot of a call that has ended as a coroutine, or waits for its next attempt."""
 
     def submit(self, job: Job) -> None:
         """Queue a job; some worker will claim it, unless somebody else does first."""
