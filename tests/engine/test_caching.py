@@ -683,6 +683,89 @@ def test_a_call_that_waits_can_be_cancelled(checkpointer, cache):
     assert ran["slow"] == 1
 
 
+def test_a_variable_that_the_function_assigns_is_its_memory(engine):
+    count = 0
+
+    @task(cache_policy=CachePolicy())
+    def counting(number):
+        nonlocal count
+        count += 1
+        return number
+
+    @entrypoint(cache=InMemoryCache())
+    def flow(number):
+        return [counting(number).result() for _ in range(3)]
+
+    assert flow.invoke(1, thread_id="t") == [1, 1, 1]
+    assert count == 1
+
+
+def test_a_function_that_closes_over_itself_can_be_keyed(engine):
+    ran = []
+
+    @task(cache_policy=CachePolicy())
+    def factorial(number):
+        ran.append(number)
+        return number * factorial(number - 1).result() if number else 1
+
+    @entrypoint(cache=InMemoryCache())
+    def flow(number):
+        return [factorial(number).result(), factorial(number - 1).result()]
+
+    assert flow.invoke(5, thread_id="t") == [120, 24]
+    assert sorted(set(ran)) == list(range(6))
+    assert ran.count(0) == 1  # the others may run again where the run replays after each outcome
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_call_within_an_equal_one_does_not_wait_for_it(checkpointer, workers):
+    """With its key widened by key_func, a task calls itself: waiting for the outer call would never end."""
+    ran = []
+
+    @task(cache_policy=CachePolicy(key_func=lambda number: "any"))
+    def down(number):
+        ran.append(number)
+        return down(number - 1).result() + 1 if number else 0
+
+    @entrypoint(cache=InMemoryCache())
+    def flow(number):
+        return down(number).result()
+
+    engine = milepost.Engine(checkpointer=checkpointer, workers=workers)
+    with engine:
+        assert flow.invoke(3, thread_id="t") == 3
+    engine.close()
+    assert ran == [3, 2, 1, 0]
+
+
+def test_calls_that_would_wait_for_each_other_do_not(checkpointer):
+    both = threading.Barrier(2, timeout=20)
+
+    @task(cache_policy=CachePolicy(key_func=lambda outer: "left"))
+    def left(outer):
+        if not outer:
+            return ["left"]
+        both.wait()
+        return ["left", *right(False).result()]
+
+    @task(cache_policy=CachePolicy(key_func=lambda outer: "right"))
+    def right(outer):
+        if not outer:
+            return ["right"]
+        both.wait()
+        return ["right", *left(False).result()]
+
+    @entrypoint(cache=InMemoryCache())
+    def flow(_):
+        return [future.result() for future in (left(True), right(True))]
+
+    engine = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with engine:
+        first, second = flow.invoke(0, thread_id="t")
+    engine.close()
+    assert (first[0], second[0]) == ("left", "right")
+
+
 # -- workflows ---------------------------------------------------------------------------------------------------------
 
 

@@ -40,11 +40,17 @@ class Waiting(Protocol):
 
 
 class _Pause:
-    """A wait that the timer ends."""
+    """A wait of a body, that the timer or an equal run ends."""
 
     def __init__(self, execution: Waiting) -> None:
+        self.runs_alone = False
         self._execution = execution
         self._over = threading.Event()
+
+    @property
+    def lineage(self) -> tuple[Any, str]:
+        """The execution, and the body's place in it."""
+        return self._execution, _ids.ROOT
 
     def due(self) -> None:
         self._over.set()
@@ -138,20 +144,21 @@ class BodyPolicies:
 
     # -- equal runs ------------------------------------------------------------------------------------------------
 
-    def find(self, execution: Execution, slot: Slot) -> tuple[list[Any] | None, bool]:
-        """Return a run's result from the cache, waiting for an equal run, and whether this one leads the others."""
+    def find(self, execution: Execution, slot: Slot) -> tuple[list[Any] | None, Callable[[], None]]:
+        """Return a run's result from the cache, after an equal run has ended, and what to call when this one has."""
         while not execution.is_stopping:
             found = slot.find(self._clock)
             if found is not None:
-                return found, False
-            if slot.lead():
-                return slot.find(self._clock), True  # an equal run may have landed meanwhile
-            self._await_equal(execution, slot)
-        return None, False
+                return found, _nothing
+            pause = _Pause(execution)
+            if slot.lead(pause):  # an equal run may have landed meanwhile
+                return slot.find(self._clock), partial(slot.landed, pause)
+            self._await_equal(execution, slot, pause)
+            if pause.runs_alone:
+                break
+        return None, _nothing
 
-    def _await_equal(self, execution: Execution, slot: Slot) -> None:
-        pause = _Pause(execution)
-
+    def _await_equal(self, execution: Execution, slot: Slot, pause: _Pause) -> None:
         def begin() -> None:
             execution.engine.timer.after(inf, pause)
             slot.join(pause)
@@ -229,6 +236,10 @@ class BodyPolicies:
             execution.stop(cause)
         finally:
             execution.pool.end_wait()
+
+
+def _nothing() -> None:
+    """Nobody waits for a run that leads no others."""
 
 
 def _wait_out(timed: Timed, execution: Waiting) -> bool:

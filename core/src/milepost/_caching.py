@@ -12,6 +12,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost import serde
+from milepost._flights import flights
 from milepost._struct import Struct
 from milepost.errors import InvalidCacheKey, MilepostError, NotSerializable, describe
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from milepost._clock import Clock
+    from milepost._flights import Passenger, Place
     from milepost._policies import Policies
     from milepost._step import Scope, Step
-    from milepost.cache import Cache, Waiting
+    from milepost.cache import Cache
     from milepost.caching import CachePolicy
     from milepost.store import Namespace
 
@@ -78,17 +80,21 @@ class Slot(Struct):
         except Exception:  # noqa: BLE001 - likewise; a result that cannot be written is told where it is recorded
             self._warn("has a result that could not be kept")
 
-    def lead(self) -> bool:
+    def lead(self, call: Passenger) -> bool:
         """Return True to the first of several equal calls, until it has :meth:`landed`."""
-        return self.cache.lead(self.namespace, self.key)
+        return flights.get().lead(self._place, call)
 
-    def join(self, waiting: Waiting) -> None:
+    def join(self, call: Passenger) -> None:
         """Have a call told when the first one has landed."""
-        self.cache.join(self.namespace, self.key, waiting)
+        flights.get().join(self._place, call)
 
-    def landed(self, _: object = None) -> None:
+    def landed(self, call: Passenger) -> None:
         """Tell those who wait that the first call has ended."""
-        self.cache.landed(self.namespace, self.key)
+        flights.get().landed(self._place, call)
+
+    @property
+    def _place(self) -> Place:
+        return id(self.cache), self.namespace, self.key
 
     @property
     def _where(self) -> str:
@@ -231,13 +237,22 @@ def _bound(value: Any, token: str, seen: set[int]) -> Iterator[str]:
         yield from _value(value.__self__, token, seen, by_value=True)
     elif isinstance(value, FunctionType):
         yield f"{describe(value)}:{_code(value.__code__)}"
-        for cell in value.__closure__ or ():
-            yield from _value(_content(cell), token, seen, by_value=False)
+        yield from _closure(value, token, seen)
     elif isinstance(value, BuiltinFunctionType | type):
         yield describe(value)
     else:  # an object that can be called
         yield from _bound(type(value).__call__, token, seen)
         yield from _value(value, token, seen, by_value=True)
+
+
+def _closure(function: FunctionType, token: str, seen: set[int]) -> Iterator[str]:
+    """Yield what a function closes over; a variable that it assigns is its memory, and no part of the key."""
+    assigned = _assigned(function.__code__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if name in assigned:
+            yield token
+        else:
+            yield from _value(_content(cell), token, seen, by_value=False)
 
 
 def _value(value: Any, token: str, seen: set[int], *, by_value: bool) -> Iterator[str]:
@@ -277,6 +292,16 @@ def _is_fixed(value: Any) -> bool:
     return isinstance(value, (*_FIXED, type, date, time, timedelta, Decimal, Enum, UUID))
 
 
+@functools.lru_cache(maxsize=1024)
+def _assigned(code: CodeType) -> frozenset[str]:
+    """Return the variables that code binds anew."""
+    import dis
+
+    stores = {"STORE_DEREF", "DELETE_DEREF"}
+    return frozenset(found.argval for found in dis.get_instructions(code) if found.opname in stores)
+
+
+@functools.lru_cache(maxsize=1024)
 def _code(code: CodeType) -> str:
     """Return a digest of what code does, wherever in its file it stands."""
     constants = [_code(part) if isinstance(part, CodeType) else _constant(part) for part in code.co_consts]

@@ -47,6 +47,7 @@ class GuardedCall(Call):
         "_slot",
         "_unkeyed",
         "_until",
+        "runs_alone",
     )
 
     def __init__(self, *args: Any) -> None:
@@ -61,6 +62,7 @@ class GuardedCall(Call):
         self._slot: Slot | None = None
         self._unkeyed: Exception | None = None
         self._leads = self._cached = False
+        self.runs_alone = False
         if self._policies.cache is not None:
             self._find_slot()
 
@@ -120,6 +122,11 @@ class GuardedCall(Call):
         """Whether the result was taken from a cache."""
         return self._cached
 
+    @property
+    def lineage(self) -> tuple[Any, str]:
+        """The execution that it belongs to, and its path there."""
+        return self.frame.execution, self.inner.path
+
     def _find_slot(self) -> None:
         """Make the key now: the caller may change the arguments later."""
         scope = self.inner.scope
@@ -140,12 +147,14 @@ class GuardedCall(Call):
             return False
         found = slot.find(clock)
         if found is None:
-            if not slot.lead():
+            if self.runs_alone:
+                return False
+            if not slot.lead(self):
                 self._rest(inf)
                 slot.join(self)
                 return True
             self._leads = True
-            self.future.add_done_callback(slot.landed)
+            self.future.add_done_callback(lambda _: slot.landed(self))
             found = slot.find(clock)  # an equal call may have landed meanwhile
         if found is None:
             return False

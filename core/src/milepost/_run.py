@@ -471,7 +471,7 @@ class Execution:
             return Ended(error=error)
         if slot is None:
             return run()
-        found, leads = self._policies.find(self, slot)
+        found, land = self._policies.find(self, slot)
         try:
             if found is not None:
                 self._cached = True
@@ -482,8 +482,7 @@ class Execution:
                 slot.keep(self.clock, *((value.value, value.save) if isinstance(value, Final) else (value,)))
             return ended
         finally:
-            if leads:
-                slot.landed()
+            land()
 
     def _retries(self, ended: Ended) -> bool:
         """Tell whether the body runs once more; the failed attempt is on record then."""

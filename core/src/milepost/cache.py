@@ -1,16 +1,13 @@
 """``Cache``: results of tasks and workflows, to be found by later calls that are equal.
 
-A cache is kept in a :class:`~milepost.store.Store`, so every backend that has one can be a cache. Which calls share a
-result while the first of them is still under way is known to this process alone.
+A cache is kept in a :class:`~milepost.store.Store`, so every backend that has one can be a cache.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from milepost._twin import twin
-from milepost.fork import PerProcess
 from milepost.store import Store
 
 if TYPE_CHECKING:
@@ -24,21 +21,6 @@ ROOT: Final = ("milepost", "cache")
 _PAGE: Final = 256
 
 
-class Waiting(Protocol):
-    """A call that waits for an equal one."""
-
-    def due(self) -> None:
-        """Look again: the other has ended."""
-
-
-class _Flights:
-    """One process's calls that are under way, and who waits for them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.waiting: dict[tuple[Namespace, str], list[Waiting]] = {}
-
-
 class Cache:
     """Results that later calls find again: give it to ``@entrypoint(cache=…)``.
 
@@ -50,7 +32,6 @@ class Cache:
         if not isinstance(store, Store):
             raise TypeError(f"a cache is kept in a store, for example InMemoryStore(); not in {store!r}")
         self.store = store
-        self._flights: PerProcess[_Flights] = PerProcess(_Flights)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in {self.store!r}>"
@@ -99,35 +80,6 @@ class Cache:
                     self.store.delete(item.namespace, item.key)
 
     aclear = twin(clear)
-
-    # -- one call at a time --------------------------------------------------------------------------------------
-
-    def lead(self, namespace: Namespace, key: str) -> bool:
-        """Return True to the first of several equal calls, until it has :meth:`landed`."""
-        flights = self._flights.get()
-        with flights.lock:
-            if (namespace, key) in flights.waiting:
-                return False
-            flights.waiting[namespace, key] = []
-            return True
-
-    def join(self, namespace: Namespace, key: str, waiting: Waiting) -> None:
-        """Have a call told when the first one has landed; at once where it has."""
-        flights = self._flights.get()
-        with flights.lock:
-            others = flights.waiting.get((namespace, key))
-            if others is not None:
-                others.append(waiting)
-                return
-        waiting.due()
-
-    def landed(self, namespace: Namespace, key: str) -> None:
-        """Tell those who wait that the first call has ended, however it did: each looks again."""
-        flights = self._flights.get()
-        with flights.lock:
-            waiting = flights.waiting.pop((namespace, key), [])
-        for each in waiting:
-            each.due()
 
 
 class InMemoryCache(Cache):
