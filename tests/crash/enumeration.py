@@ -42,11 +42,15 @@ class Undisturbed:
 
 @dataclass(slots=True)
 class Report:
-    """How many kill points were there, how many were survived, and what was wrong at the others."""
+    """How many kill points were there, how many were survived, and what was wrong at the others.
+
+    ``lost`` counts calls that had resolved and were not on record after a kill.
+    """
 
     points: int = 0
     survived: int = 0
     connections: int = 0
+    lost: int = 0
     seconds: float = 0.0
     findings: list[str] = field(default_factory=list)
 
@@ -61,6 +65,7 @@ class Report:
         self.points += other.points
         self.survived += other.survived
         self.connections += other.connections
+        self.lost += other.lost
         self.seconds += other.seconds
         self.findings += other.findings
 
@@ -149,9 +154,12 @@ class Enumeration:
     ) -> list[str]:
         """Return what is wrong with a place whose case was seen through after kills."""
         last = evidence.collect(place)
-        findings = [finding for snapshot in snapshots for finding in evidence.at_kill(snapshot)]
+        findings = [
+            finding for snapshot in snapshots for finding in evidence.at_kill(snapshot, job.durability)
+        ]
         findings += [finding for snapshot in snapshots for finding in evidence.between(snapshot, last)]
-        findings += evidence.at_end(last, kills=len(snapshots), atomic=last.atomic and not job.split)
+        atomic = last.atomic and not job.split
+        findings += evidence.at_end(last, kills=len(snapshots), atomic=atomic, durability=job.durability)
         if _outcome(place) != truth.outcome:
             findings.append(f"the outcome is {_outcome(place)}, undisturbed it is {truth.outcome}")
         differing = evidence.effects(last) ^ truth.effects
@@ -167,23 +175,27 @@ class Enumeration:
 
     # -- one point ---------------------------------------------------------------------------------------------------
 
-    def _spread(self, points: list[str], visit: Callable[[Lane, str], tuple[list[str], int]]) -> Report:
+    def _spread(self, points: list[str], visit: Callable[[Lane, str], tuple[list[str], int, int]]) -> Report:
         report = Report()
         began = time.monotonic()
         with ThreadPoolExecutor(len(self.lanes)) as pool:
             turns = itertools.cycle(self.lanes)
             visits = [(point, pool.submit(visit, next(turns), point)) for point in points]
             for point, found in visits:
-                findings, connections = found.result()
+                findings, connections, lost = found.result()
                 report.add(point, findings)
                 report.connections += connections
+                report.lost += lost
         report.seconds = time.monotonic() - began
         return report
 
     def _kill_and_resume(
         self, lane: Lane, job: Job, truth: Undisturbed, point: str, origin: Place | None = None
-    ) -> tuple[list[str], int]:
-        """Kill a process at a point, in a new place or in a copy; let another see it through, and judge."""
+    ) -> tuple[list[str], int, int]:
+        """Kill a process at a point, in a new place or in a copy; let another see it through, and judge.
+
+        Returns what is wrong, how many connections were checked, and how many resolved calls the kill cost.
+        """
         for _ in range(TRIES):
             with self._place(lane, job, origin) as place:
                 snapshots = [] if origin is None else [evidence.collect(place)]
@@ -191,11 +203,11 @@ class Enumeration:
                 if code == 0:  # the threads' timing passed by another way
                     continue
                 if code != KILLED:
-                    return [f"the process to be killed ended with {code}: {_error(place)}"], 0
+                    return [f"the process to be killed ended with {code}: {_error(place)}"], 0, 0
                 snapshots.append(evidence.collect(place))
                 findings = self._seen_through(lane.server, place, truth, snapshots, job)
-                return findings, len(evidence.pragmas(place.folder))
-        return [f"the point was not reached in {TRIES} runs"], 0
+                return findings, len(evidence.pragmas(place.folder)), evidence.lost(snapshots[-1])
+        return [f"the point was not reached in {TRIES} runs"], 0, 0
 
     def _seen_through(
         self,

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 
 from crash.rig import THREAD
 from milepost._fold import ThreadState
-from milepost.checkpoint import Attempted, Batch, Begun, Capability, Head, Outcome, Retried, Started
+from milepost.checkpoint import (
+    Attempted,
+    Batch,
+    Begun,
+    Cancelled,
+    Capability,
+    Failed,
+    Finished,
+    Head,
+    Interrupted,
+    Outcome,
+    Retried,
+    Started,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +32,12 @@ if TYPE_CHECKING:
 
 ONCE = ("pay_once(", "pay_once_soon(")
 """How the ledger names what may be executed at most once, whatever is killed."""
+
+_WAITING = (Begun, Cancelled, Failed, Finished, Interrupted)
+"""What is written, in every mode, after all that was before it."""
+
+_WRITING = (*_WAITING, Attempted, Outcome)
+"""What mode ``exit`` writes together with all that was before it."""
 
 Call = tuple[str, str, str]
 """Thread, run and path: what names a call for ever."""
@@ -147,9 +166,9 @@ def _hold_to_promises(found: Evidence) -> None:
 # -- what may not have happened --------------------------------------------------------------------------------------
 
 
-def at_kill(snapshot: Evidence) -> list[str]:
-    """Return what is wrong with a place as a killed process left it."""
-    unkept = {call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever
+def at_kill(snapshot: Evidence, durability: str = "sync") -> list[str]:
+    """Return what is wrong with a place as a killed process left it, whose runs asked for this durability."""
+    unkept = _wrongly_lost(snapshot, durability)
     starts = Counter(call for event, call, _, _ in snapshot.ledger if event == "start")
     once = {call for _, call, what, _ in snapshot.ledger if what.startswith(ONCE)}
     return [
@@ -162,6 +181,58 @@ def at_kill(snapshot: Evidence) -> list[str]:
         ),
         *(f"{call} ran {starts[call]} times" for call in sorted(once) if starts[call] > 1),
     ]
+
+
+def _wrongly_lost(snapshot: Evidence, durability: str) -> set[Call]:
+    """Return the calls that had resolved, are not on record, and should be."""
+    if durability in {"sync", "over"}:
+        lost = {call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever
+        return lost if durability == "sync" else {call for call in lost if not _is_settled(snapshot, call)}
+    wrong: set[Call] = set()
+    for process in {pid for *_, pid in snapshot.ledger}:
+        seen, queued = _seen_by(snapshot, process, _WAITING if durability == "async" else _WRITING)
+        wrong |= {call for call in seen if call not in snapshot.ever}
+        queued = [
+            call for call in queued if not snapshot.voids[call]
+        ]  # of those, one may be there and one not
+        kept = [call in snapshot.ever for call in queued]
+        if durability == "exit" and any(kept) and not all(kept):
+            wrong |= set(queued) - snapshot.ever  # all of them were to be written together
+        elif sorted(kept, reverse=True) != kept:
+            wrong |= set(queued) - snapshot.ever  # a later one was written, and an earlier one was not
+    return wrong
+
+
+def _seen_by(snapshot: Evidence, process: int, waiting: tuple[type, ...]) -> tuple[list[Call], list[Call]]:
+    """Return what a process saw resolve before its last append that waits for all before it, and after that."""
+    seen: list[Call] = []
+    queued: list[Call] = []
+    ended: set[Call] = set()  # a call that only resolves was on record before, or came from a cache
+    for event, call, _, pid in snapshot.ledger:
+        if pid == process and event in {"end", "fail"}:
+            ended.add(call)
+        elif pid == process and event == "seen" and call in ended:
+            ended.discard(call)
+            queued.append(call)
+        elif pid == process and event == "acknowledged":
+            batches = snapshot.batches.get(call[0], [])[int(call[2]) :][:1]
+            if any(isinstance(record, waiting) for batch in batches for record in batch.records):
+                seen, queued = seen + queued, []
+    return seen, queued
+
+
+def _is_settled(snapshot: Evidence, call: Call) -> bool:
+    """Tell whether a call around this one is on record: its next execution found its result in a cache."""
+    thread, run, path = call
+    while path := path.rpartition(".")[0]:
+        if (thread, run, path) in snapshot.ever:
+            return True
+    return False
+
+
+def lost(snapshot: Evidence) -> int:
+    """Return how many calls had resolved that are not on record."""
+    return len({call for event, call, _, _ in snapshot.ledger if event == "seen"} - snapshot.ever)
 
 
 def between(snapshot: Evidence, last: Evidence) -> list[str]:
@@ -180,20 +251,27 @@ def between(snapshot: Evidence, last: Evidence) -> list[str]:
     return again + lost
 
 
-def at_end(last: Evidence, *, kills: int, atomic: bool) -> list[str]:
-    """Return what is wrong with a place whose case was seen through; ``atomic`` if heads never lag behind."""
+def at_end(last: Evidence, *, kills: int, atomic: bool, durability: str = "sync") -> list[str]:
+    """Return what is wrong with a place whose case was seen through; ``atomic`` if heads never lag behind.
+
+    Where outcomes wait to be written a kill may cost all attempts at a call, else the last one.
+    """
     ended = Counter(call for event, call, _, _ in last.ledger if event in {"end", "fail"})
     often = [
         f"{call} ended {times} times after {kills} kills"
         for call, times in ended.items()
-        if times > 1 + kills + last.voids[call] + last.attempts[call]
+        if times > _most_ends(1 + last.voids[call] + last.attempts[call], kills, durability)
     ]
     lagging = [
         f"the head of {thread} says {head.status}, owned by {head.owner}"
         for thread, head in last.heads.items()
         if atomic and (head.status != "done" or head.owner is not None)
     ]
-    return at_kill(last) + often + lagging
+    return at_kill(last, "sync" if durability == "sync" else "over") + often + lagging
+
+
+def _most_ends(on_record: int, kills: int, durability: str) -> int:
+    return on_record + kills * (1 if durability == "sync" else on_record)
 
 
 def unsure(last: Evidence) -> set[tuple[str, str]]:

@@ -41,7 +41,7 @@ class Job:
     instead, and the process either ``stays`` to go on once the disk is well again, or ends. ``split`` takes the
     driver's ability away to change journal and head in one step. ``options`` are those of the URL that the case wants
     beside the place's own. ``sabotage`` names a part of the engine to break. ``counting`` writes down every point
-    that is reached.
+    that is reached. ``durability`` is what its runs ask for.
     """
 
     case: str
@@ -54,6 +54,7 @@ class Job:
     counting: bool = False
     fault: str | None = None
     stays: bool = False
+    durability: str = "sync"
 
 
 class Rig:

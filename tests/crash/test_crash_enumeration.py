@@ -26,6 +26,8 @@ SPLIT = (
     "coroutines",
 )
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
+DEFERRED = ("sequence", "questions", "payments", "chat", "caught", "letters", "whole", "cached")
+"""Cases that are run too in the other modes of durability: one call after the other, so it is known what was queued."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
     "retried": "append to main of failed: after #2",
@@ -85,5 +87,40 @@ def test_the_process_that_resumes_may_be_killed_anywhere_too(name, enumeration, 
 
     tell("resuming run", name, report)
     assert report.points >= 15 // enumeration.every
+    assert report.findings == []
+    assert report.survived == report.points
+
+
+@on("memory", "sqlite")
+@pytest.mark.parametrize("name", DEFERRED)
+def test_exit_loses_what_came_since_the_last_rest_all_of_it_and_nothing_else(name, enumeration, tell):
+    """What evidence holds a kill to: before the last rest, or start of a task that runs once, nothing is lost."""
+    job = Job(case=name, durability="exit")
+    truth = enumeration.undisturbed(job)
+    assert truth.outcome == enumeration.undisturbed(Job(case=name)).outcome
+
+    report = enumeration.at_each(job, truth)
+
+    tell("at exit", name, report)
+    assert report.findings == []
+    assert report.survived == report.points == len(enumeration.sampled(truth.points, job))
+    assert report.lost > 0
+
+
+@on("memory", "sqlite")
+@pytest.mark.parametrize("name", DEFERRED)
+def test_async_loses_the_end_of_the_queue_and_nothing_else(name, enumeration, tell):
+    """Which outcomes share a batch is a matter of time: so the points are those of tasks and of what all wait for."""
+    job = Job(case=name, durability="async")
+    truth = enumeration.undisturbed(job)
+    assert truth.outcome == enumeration.undisturbed(Job(case=name)).outcome
+    points = [
+        p for p in truth.points if not any(part in p for part in ("outcome(", "attempted", "an append"))
+    ]
+    points.append("an append: before #2")
+
+    report = enumeration.at_each(job, truth, enumeration.sampled(points, job))
+
+    tell("in the background", name, report)
     assert report.findings == []
     assert report.survived == report.points

@@ -72,6 +72,10 @@ class _Watch:
         self.rig.reach(f"{what}: before")
         if what.endswith(f" outcome({self.rig.held})"):
             self.rig.await_company()
+        if (
+            self.rig.job.durability == "async"
+        ):  # what a batch holds is a matter of time: it is counted, not named
+            self.rig.reach("an append: before")
         self._write(what, lambda: self._hook_append(thread, position, data, swap))
 
     def hook_swap_head(self, head: Head, data: bytes, expected: int | None) -> bool:
