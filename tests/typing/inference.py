@@ -79,6 +79,12 @@ def cheap(text: str) -> int:
     return costly(text).result()
 
 
+def writing() -> None:
+    cheap.invoke("text", thread_id="t", durability="exit")
+    cheap.invoke("text", {"max_concurrency": 2, "durability": "async"}, thread_id="t")
+    cheap.invoke("text", durability="later")  # type: ignore[arg-type]
+
+
 def forgetting(cache: InMemoryCache) -> None:
     assert_type(costly.clear_cache(cache), None)
     assert_type(cheap.clear_cache(), None)
