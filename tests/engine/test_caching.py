@@ -797,6 +797,16 @@ def test_w14_a_workflows_cache_does_not_ignore_previous(engine, cache):
     assert ran["adding"] == 3
 
 
+def test_a_workflow_that_does_not_ask_for_previous_is_cached_whatever_came_before(engine, cache):
+    @entrypoint(cache=cache, cache_policy=POLICY)
+    def body(number: int) -> int:
+        ran["body"] += 1
+        return number
+
+    assert [body.invoke(number, thread_id="t") for number in (1, 2, 1)] == [1, 2, 1]
+    assert ran["body"] == 2
+
+
 def test_what_a_workflow_saves_is_taken_with_its_result(engine, cache):
     @entrypoint(cache=cache, cache_policy=POLICY)
     def body(number: int, *, previous: Any = None) -> Any:

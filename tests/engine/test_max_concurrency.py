@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import FIRST_COMPLETED, wait
 
 import pytest
 
 import milepost
-from milepost import CachePolicy, InMemoryCache, RetryPolicy, entrypoint, interrupt, task
+from milepost import CachePolicy, InMemoryCache, RetryPolicy, as_completed, entrypoint, interrupt, task
 from milepost.errors import InvalidConfig
 
 
@@ -207,6 +208,34 @@ def test_a_coroutine_of_several_parts_gives_its_place_away_while_one_awaits(wide
         return await asyncio.gather(*[parent(number) for number in range(width)])
 
     assert asyncio.run(body.ainvoke(4, limited(1))) == [0, 6, 12, 18]
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_who_waits_for_several_keeps_none_of_them_from_ending(wide, timeout):
+    """Woken by the first, it waits for its turn while the second has it: without a lock that the second needs."""
+
+    @task
+    def leaf(number: int) -> int:
+        threading.Event().wait(0.02 * number)
+        return number
+
+    @task
+    def parent(count: int) -> list[int]:
+        return [future.result() for future in as_completed([leaf(number) for number in range(count)])]
+
+    @task(timeout=timeout)
+    def waits(count: int) -> bool:
+        futures = [leaf(number) for number in range(count)]
+        return len(wait(futures, return_when=FIRST_COMPLETED).done) > 0
+
+    @entrypoint
+    def body(count: int) -> list[object]:
+        futures = [parent(count), waits(count), parent(count)]
+        return [future.result() for future in futures]
+
+    for _ in range(3):
+        first, second, third = body.invoke(4, limited(1))
+        assert (sorted(first), second, sorted(third)) == ([0, 1, 2, 3], True, [0, 1, 2, 3])
 
 
 def test_what_waits_for_its_next_attempt_or_an_equal_call_does_not_count(wide):

@@ -125,12 +125,7 @@ def slot_of_call(
         _warn_of_none(step)
         return None
     parts = [*_function(step, policies), *_arguments(step, policies.cache, args, kwargs)]
-    if nested:
-        parts += _surroundings(step, context=scope.context(), previous=scope.previous())
-    elif "previous" in step.injected:
-        parts += _surroundings(step, previous=scope.previous())
-    if not nested and "runtime" in step.injected:
-        parts += _surroundings(step, context=scope.context())
+    parts += _surroundings(step, scope, is_workflow=nested)
     kind = "nested" if nested else "task"
     return Slot(
         cache=cache,
@@ -142,7 +137,7 @@ def slot_of_call(
 
 
 def slot_of_run(step: Step, given: Any, scope: Scope, save: Any) -> Slot | None:
-    """Return the slot of a workflow's run: its input, what it was left by the run before, and its context count.
+    """Return the slot of a workflow's run: its input and context count, and ``previous`` where it asks for that.
 
     Raises:
         InvalidCacheKey: the run cannot be told apart from others.
@@ -156,7 +151,7 @@ def slot_of_run(step: Step, given: Any, scope: Scope, save: Any) -> Slot | None:
     parts = [
         *_function(step, policies),
         *_arguments(step, policies.cache, (given,), {}),
-        *_surroundings(step, context=scope.context(), previous=scope.previous()),
+        *_surroundings(step, scope, is_workflow=True),
     ]
     return Slot(
         cache=cache,
@@ -200,8 +195,12 @@ def _arguments(
         yield f"{name}={_written(step, f'argument {name!r}', given[name])}"
 
 
-def _surroundings(step: Step, **what: Any) -> list[str]:
-    return [f"{name}:{_written(step, f'the {name} of the run', value)}" for name, value in what.items()]
+def _surroundings(step: Step, scope: Scope, *, is_workflow: bool) -> Iterator[str]:
+    """Yield what a function is given beside its arguments, as far as it counts."""
+    if is_workflow or "runtime" in step.injected:
+        yield f"context:{_written(step, 'the context of the run', scope.context())}"
+    if "previous" in step.injected:
+        yield f"previous:{_written(step, 'the previous of the run', scope.previous())}"
 
 
 def _written(step: Step, what: str, value: Any) -> str:

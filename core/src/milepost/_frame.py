@@ -175,6 +175,8 @@ class Frame:
             raise self.latched
         if self._base is not None and self._base.over:
             raise self.latch(Stopped())
+        if self.execution.pool.is_limited:
+            self.execution.pool.catch_up()
         try:
             self.execution.check()
             if self.guard is not None:

@@ -81,7 +81,7 @@ class _Waiters(list[Any]):
 
     def remove(self, waiter: Any) -> None:
         super().remove(waiter)
-        self._frame.execution.pool.end_wait()
+        self._frame.execution.pool.end_wait_later()  # `wait` holds the lock of a future that others settle
 
 
 class TaskFuture(Future[T], Generic[T]):
@@ -451,6 +451,7 @@ def _await_next(pending: list[TaskFuture[Any]], deadline: float | None) -> bool:
         if left <= 0:
             return False
         wait(unsettled, left, return_when=FIRST_COMPLETED)
+        unsettled[0]._frame.execution.pool.catch_up()  # noqa: SLF001 - likewise
     return True
 
 

@@ -44,13 +44,14 @@ def limited(pool: Pool, config: Mapping[str, Any]) -> Pool:
 class _Slot:
     """The right of a thread to execute a task. ``gone``: the thread was left behind, and has no right any more."""
 
-    __slots__ = ("_limit", "_waits", "gone", "held")
+    __slots__ = ("_limit", "_waits", "gone", "held", "owed")
 
     def __init__(self, limit: LimitedPool) -> None:
         self._limit = limit
         self._waits = 0
         self.gone = False
         self.held = True
+        self.owed = False  # the thread goes on, and is to take a slot as soon as it may wait for one
 
     @asynccontextmanager
     async def awaiting(self) -> AsyncIterator[None]:
@@ -70,13 +71,22 @@ class _Slot:
     def rest(self) -> None:
         """Give the slot back: the thread is about to wait."""
         self._waits += 1
-        if self._waits == 1:
+        self.owed = False
+        if self._waits == 1 and self.held:
             self._limit.give_back(self)
 
-    def go_on(self) -> None:
-        """Have a slot again."""
+    def go_on(self, *, later: bool) -> None:
+        """Have a slot again; ``later``, where nobody may wait now, at the next :meth:`catch_up`."""
         self._waits -= 1
         if self._waits == 0:
+            self.owed = True
+            if not later:
+                self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wait for the slot that is owed."""
+        if self.owed and not self._waits:
+            self.owed = False
             self._limit.take_again(self)
 
     async def _take_again(self) -> None:
@@ -105,8 +115,8 @@ class _Slot:
     def call_back(self, lent: _Slot) -> None:
         """Take back the slot that was lent; the other thread may have given it back, to wait."""
         self.held = self._limit.leave(lent)
-        if not self.held:
-            self._limit.take_again(self)
+        self.owed = not self.held
+        self._limit.catch_up()
 
 
 class _Local(threading.local):
@@ -134,9 +144,9 @@ class _Turn:
 
     def run(self) -> None:
         """Run jobs until there are none, or somebody who has waited wants to go on."""
-        _here.slot = _Slot(self._limit)
+        _here.slot = slot = _Slot(self._limit)
         try:
-            while (job := self._limit.next()) is not None:
+            while slot.held and (job := self._limit.next()) is not None:
                 if job.claim():
                     if self._limit.hands_over(job):
                         _here.slot = None
@@ -165,6 +175,8 @@ class _LimitedLoan(Loan):
 
     def __exit__(self, *given: object) -> None:
         _here.slot = None
+        if self._lent.owed:  # it ended without the slot that it had lent, and so has the worker none
+            self._slot.held = False
         self._loan.__exit__(*given)
 
     def call_back(self) -> None:
@@ -212,8 +224,23 @@ class LimitedPool(Pool):
     def end_wait(self) -> None:
         """Tell that this thread goes on; it waits for its turn."""
         if _here.slot is not None:
-            _here.slot.go_on()
+            _here.slot.go_on(later=False)
         self._pool.end_wait()
+
+    def end_wait_later(self) -> None:
+        """Tell that this thread goes on, where it holds a lock and so must not wait for its turn yet."""
+        if _here.slot is not None:
+            _here.slot.go_on(later=True)
+        self._pool.end_wait()
+
+    def catch_up(self) -> None:
+        """Wait for the turn that this thread has gone on without; a worker's place is free meanwhile."""
+        if _here.slot is not None and _here.slot.owed:
+            self._pool.begin_wait()
+            try:
+                _here.slot.catch_up()
+            finally:
+                self._pool.end_wait()
 
     def lend(self) -> Loan:
         """Return this thread's slot for another thread to work in."""

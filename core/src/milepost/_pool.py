@@ -143,6 +143,13 @@ class Pool:
             with workers.lock:
                 workers.active += 1 if _here.loan is None else _here.loan.rest(1)
 
+    def end_wait_later(self) -> None:
+        """Tell that this thread goes on, where it holds a lock and so must not wait for its turn; here nobody does."""
+        self.end_wait()
+
+    def catch_up(self) -> None:
+        """Wait for the turn that this thread has gone on without; here there is none."""
+
     def lend(self) -> Loan:
         """Return this thread's slot for another thread to work in; a thread that is no worker lends none."""
         return Loan(_here.workers)
