@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from milepost._journal import Journal
+from milepost._durability import Deferred
+from milepost._journal import Entry, Journal
 from milepost._policies import Policies
 from milepost._struct import replace
 from milepost.checkpoint import Capability
@@ -94,7 +95,23 @@ def forget_starts(_checkpointer) -> None:
     Policies.keeps_starts = False
 
 
+def queue_starts(_checkpointer) -> None:
+    """Let the start of a task that runs once wait in the queue like an outcome."""
+
+    def queued(journal, record, guard=None):
+        journal._queue.append(Entry(record=record, done=lambda _order: None, failed=lambda _error: None))
+
+    Deferred.keep = queued
+
+
+def rest_first(_checkpointer) -> None:
+    """Write that a run rests before what is queued."""
+    Deferred.drain = lambda _journal: None
+
+
 WAYS = {
+    "queue starts": queue_starts,
+    "rest first": rest_first,
     "forget starts": forget_starts,
     "record twice": record_twice,
     "resolve early": resolve_early,

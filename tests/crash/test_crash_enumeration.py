@@ -27,7 +27,7 @@ SPLIT = (
 )
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
 DEFERRED = ("sequence", "questions", "payments", "chat", "caught", "letters", "whole", "cached")
-"""Cases that are run too in the other modes of durability: one call after the other, so it is known what was queued."""
+"""Cases that are run too in the other modes of durability: one call after the other, so that the queue is known."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",
     "retried": "append to main of failed: after #2",

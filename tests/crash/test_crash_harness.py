@@ -49,6 +49,24 @@ def test_an_engine_that_forgets_what_it_began_is_caught(enumeration):
     assert any("ran 2 times" in found for found in report.findings), report.findings
 
 
+DEFERRED = {
+    "queue starts": ("payments", "pay_once at main:1: after", "ran 2 times"),
+    "rest first": ("questions", "append to main of interrupted: after", "had resolved and is not on record"),
+}
+
+
+@on("sqlite")
+@pytest.mark.parametrize("way", DEFERRED)
+def test_an_engine_that_defers_what_must_not_wait_is_caught(way, enumeration):
+    case, point, finding = DEFERRED[way]
+    truth = enumeration.undisturbed(Job(case=case, durability="exit"))
+
+    report = enumeration.at_each(Job(case=case, durability="exit", sabotage=way), truth, [point])
+
+    assert report.survived == 0
+    assert any(finding in found for found in report.findings), report.findings
+
+
 @on("sqlite")
 def test_a_journal_that_may_lose_its_end_in_a_power_cut_is_caught(enumeration):
     truth = enumeration.undisturbed(Job(case="sequence"))
