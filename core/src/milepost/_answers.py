@@ -1,4 +1,4 @@
-"""What a resume brings: which question each answer is for, whether it is one, and the context.  (layer 6)"""
+"""What a resume brings: which question each answer is for, whether it is one, and the context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``interrupt()`` was told of its question, as it goes on record; answers held against it.  (layer 5)"""
+"""What ``interrupt()`` was told of its question, as it goes on record; answers held against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bridge to event loops: coroutines of a run on a loop, and a run's thread beside a loop.  (layer 7)
+"""The bridge to event loops: coroutines of a run on a loop, and a run's thread beside a loop.
 
 A run itself is synchronous. Where a body or a task is a coroutine, it runs as an asyncio Task on the loop that the run
 was given: the caller's under ``ainvoke``, else the engine's. What may block (joining, encoding, recording) stays off

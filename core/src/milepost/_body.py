@@ -1,4 +1,4 @@
-"""The policies of a workflow's body: run it under its time limit, and again when it fails.  (layer 11)"""
+"""The policies of a workflow's body: run it under its time limit, and again when it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call that is not on record: claimed once, run once, its outcome recorded.  (layer 8)"""
+"""A call that is not on record: claimed once, run once, its outcome recorded."""
 
 from __future__ import annotations
 

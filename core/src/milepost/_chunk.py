@@ -1,4 +1,4 @@
-"""What an event looks like in each stream mode.  (layer 6)"""
+"""What an event looks like in each stream mode."""
 
 from __future__ import annotations
 

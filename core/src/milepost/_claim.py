@@ -1,4 +1,4 @@
-"""Taking a thread to work on it: read, decide, take; and again from the start when somebody came first.  (layer 7)
+"""Taking a thread to work on it: read, decide, take; and again from the start when somebody came first.
 
 What is decided is a pure function of the journal's fold and the request (:func:`decide`); everything that touches the
 backend is in :func:`take`.

@@ -1,4 +1,4 @@
-"""Time, read in one place so that tests can hold it.  (layer 1)"""
+"""Time, read in one place so that tests can hold it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of a call's config, and the config that a body finds when its run is resumed.  (layer 5)
+"""What is recorded of a call's config, and the config that a body finds when its run is resumed.
 
 As in LangGraph: tags, metadata, and of ``configurable`` the scalars whose names do not begin with ``__``. What says
 where a run lives, such as the thread id, is on record already.

@@ -1,4 +1,4 @@
-"""The frame that runs now, as a context variable, and who may ask for it.  (layer 6)
+"""The frame that runs now, as a context variable, and who may ask for it.
 
 A frame is one execution of a body or a task. Only milepost's own variables go along to tasks: each runs in a context
 of its own, so a web framework's request does not leak into a worker thread.

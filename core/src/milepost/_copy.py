@@ -1,4 +1,4 @@
-"""Threads from one backend to another: journals first, each head last, read back and compared.  (layer 13)
+"""Threads from one backend to another: journals first, each head last, read back and compared.
 
 Nothing is overwritten. A copy that was cut off anywhere goes on when it is started again: what is there already and
 equal is passed over. A thread's head comes last, so nobody finds a thread in the new place before all of it is there.

@@ -1,4 +1,4 @@
-"""The asyncio Tasks of a run that are under way, so that they can be cancelled when it stops.  (layer 1)"""
+"""The asyncio Tasks of a run that are under way, so that they can be cancelled when it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decorator says of a workflow, and where its calls run: engine, backend, thread.  (layer 13)"""
+"""What a decorator says of a workflow, and where its calls run: engine, backend, thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second thread with the journal of a first, in the same backend.  (layer 8)
+"""A second thread with the journal of a first, in the same backend.
 
 Records are copied as they are, to the same positions: references among them hold, and run ids stay, as they are only
 ever used together with a thread's id. The new thread is held while it is filled, so nobody finds half of it.

@@ -1,4 +1,4 @@
-"""When what is recorded is written: before anybody sees it, a little later, or when the run rests.  (layer 7)
+"""When what is recorded is written: before anybody sees it, a little later, or when the run rests.
 
 A :class:`Deferred` journal is the journal with a queue in front of its appends: it acknowledges a record when it is
 queued, and writes the queue, in order, through the same code. What it has not written a crash loses: those tasks run

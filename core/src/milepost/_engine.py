@@ -1,4 +1,4 @@
-"""The running machine: worker threads, clock, drivers, leases; the one that is current here.  (layer 12)"""
+"""The running machine: worker threads, clock, drivers, leases; the one that is current here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``entrypoint.final``: one value for the caller, another for the next run.  (layer 1)"""
+"""``entrypoint.final``: one value for the caller, another for the next run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the journal as a pure fold: records in, the state of a thread out.  (layer 5)
+"""The rules of the journal as a pure fold: records in, the state of a thread out.
 
 What ``get_state``, replay and every decision show comes from here. A record that is illegal where it stands is
 rejected, and by every reader alike: it changes nothing and is kept in ``rejected``.

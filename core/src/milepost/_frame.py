@@ -1,4 +1,4 @@
-"""One execution of a body or a task: numbers its calls, compares them with the record, joins them.  (layer 9)"""
+"""One execution of a body or a task: numbers its calls, compares them with the record, joins them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task call returns: a future that knows its call, and waits without blocking anybody.  (layer 7)"""
+"""What a task call returns: a future that knows its call, and waits without blocking anybody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one attempt stands under: its number, its time limits, and the fence behind which nothing counts.  (layer 6)"""
+"""What one attempt stands under: its number, its time limits, and the fence behind which nothing counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call under policies: its attempts, its time limit, and whether its start is on record.  (layer 9)
+"""A call under policies: its attempts, its time limit, and whether its start is on record.
 
 Between two attempts a call is as if nobody had begun it: it can be claimed by whoever wants to cancel or drop it. Only
 the timer has it run, so that nobody who waits for it runs it before its time.

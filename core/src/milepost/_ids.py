@@ -1,4 +1,4 @@
-"""Ids: run, call and interrupt ids are the same on every replay; tokens are random.  (layer 1)"""
+"""Ids: run, call and interrupt ids are the same on every replay; tokens are random."""
 
 from __future__ import annotations
 

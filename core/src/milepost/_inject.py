@@ -1,4 +1,4 @@
-"""Which parameters are filled in: ``config``, ``previous``, ``runtime``, ``store``, ``writer``.  (layer 3)
+"""Which parameters are filled in: ``config``, ``previous``, ``runtime``, ``store``, ``writer``.
 
 By name, as LangGraph does; but the annotation is resolved, not compared as text, so ``X | None``, aliases and
 ``from __future__ import annotations`` work. A parameter annotated as something else of the user's is left alone.

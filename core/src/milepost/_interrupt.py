@@ -1,4 +1,4 @@
-"""``interrupt()``, and what user code may ask about the run it is in.  (layer 11)"""
+"""``interrupt()``, and what user code may ask about the run it is in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run's journal: is a call known, what was seen, and group commit of what is new.  (layer 6)
+"""One run's journal: is a call known, what was seen, and group commit of what is new.
 
 One append is in flight at a time. What comes meanwhile goes together into the next batch; whoever finds nobody
 appending does it for all. Nothing resolves before the backend has acknowledged it.

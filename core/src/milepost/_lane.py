@@ -1,4 +1,4 @@
-"""``max_concurrency``: how many tasks of one run execute at once, in front of the engine's workers.  (layer 7)
+"""``max_concurrency``: how many tasks of one run execute at once, in front of the engine's workers.
 
 A task takes a slot before it begins. One that waits for others gives its slot back, and has one again before it goes
 on: so whatever is waited for gets its turn, even with one slot. The body holds none.

@@ -1,4 +1,4 @@
-"""Modules that load when they are first used: what runs a workflow is not needed to declare one.  (layer 1)
+"""Modules that load when they are first used: what runs a workflow is not needed to declare one.
 
 ::
 

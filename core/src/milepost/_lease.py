@@ -1,4 +1,4 @@
-"""Holding a thread: its head, the lease that says its owner lives, and watching the leases of others.  (layer 6)"""
+"""Holding a thread: its head, the lease that says its owner lives, and watching the leases of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coroutine under a time limit: the timer looks after it, and it is cancelled when time is up.  (layer 8)"""
+"""A coroutine under a time limit: the timer looks after it, and it is cancelled when time is up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is on record across threads: which there are, and what they ask.  (layer 16)
+"""What is on record across threads: which there are, and what they ask.
 
 Heads are what is listed, and heads are hints: one may lag behind its journal for the moment between an append and the
 head's change, or for longer where a process died in it. Pending questions are therefore read from the journals.

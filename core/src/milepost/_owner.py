@@ -1,4 +1,4 @@
-"""Who we are, and whether somebody else is provably dead.  (layer 5)
+"""Who we are, and whether somebody else is provably dead.
 
 An owner is dead for certain only when it lived on this boot of this host, in this process-id namespace, and its
 process is gone or its process id belongs to a later process. Everything else is left to the lease.

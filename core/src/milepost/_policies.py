@@ -1,4 +1,4 @@
-"""What a decorator says about failures, time and unknown outcomes, checked once.  (layer 3)"""
+"""What a decorator says about failures, time and unknown outcomes, checked once."""
 
 from __future__ import annotations
 

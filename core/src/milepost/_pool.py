@@ -1,4 +1,4 @@
-"""Worker threads: a bounded ThreadPoolExecutor that no nesting of waits can block.  (layer 6)
+"""Worker threads: a bounded ThreadPoolExecutor that no nesting of waits can block.
 
 A worker that waits gives its slot back, and a spare thread takes its place for as long as it waits; so there are never
 more than ``size`` workers at work, and never fewer while there is work. Whoever waits for a job that nobody has begun

@@ -1,4 +1,4 @@
-"""A run on standard output: the chunks of stream modes, or a line for a person at each event.  (layer 7)"""
+"""A run on standard output: the chunks of stream modes, or a line for a person at each event."""
 
 from __future__ import annotations
 

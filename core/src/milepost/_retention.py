@@ -1,4 +1,4 @@
-"""Which closed runs a thread keeps, and pruning the others while everything goes on.  (layer 9)
+"""Which closed runs a thread keeps, and pruning the others while everything goes on.
 
 Only a prefix of closed runs goes. The newest run stays, and while it is not done, so does what it began from: the
 next run's ``previous`` comes from there. A run that goes back to an older one carries what it saw, so a start that

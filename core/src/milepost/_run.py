@@ -1,4 +1,4 @@
-"""One execution of a run: replay, run on, then pause, finish, fail or stop.  (layer 10)"""
+"""One execution of a run: replay, run on, then pause, finish, fail or stop."""
 
 from __future__ import annotations
 

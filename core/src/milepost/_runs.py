@@ -1,4 +1,4 @@
-"""The runs of a thread, read from its journal one by one: by id, and from the newest back.  (layer 8)
+"""The runs of a thread, read from its journal one by one: by id, and from the newest back.
 
 Each ``started`` names the run before it, so nothing older is read than what is asked for. In journals without these
 names the positions are found by reading the whole journal once.

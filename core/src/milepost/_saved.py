@@ -1,4 +1,4 @@
-"""What a finished run left to the next, wherever in the journal it lies.  (layer 7)"""
+"""What a finished run left to the next, wherever in the journal it lies."""
 
 from __future__ import annotations
 

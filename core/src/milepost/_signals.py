@@ -1,4 +1,4 @@
-"""Control flow that passes through user code. Nothing here ever leaves the public API.  (layer 1)
+"""Control flow that passes through user code. Nothing here ever leaves the public API.
 
 These derive from BaseException so that ``except Exception`` in a body or a task does not swallow them (the pattern of
 trio's Cancelled). One that is swallowed all the same is latched by its frame, and raised again.

@@ -1,4 +1,4 @@
-"""What is on record for a workflow's threads, and changing it from outside a run.  (layer 17)"""
+"""What is on record for a workflow's threads, and changing it from outside a run."""
 
 from __future__ import annotations
 

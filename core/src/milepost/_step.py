@@ -1,4 +1,4 @@
-"""A function as milepost calls it: its normal arguments, and what is injected.  (layer 7)"""
+"""A function as milepost calls it: its normal arguments, and what is injected."""
 
 from __future__ import annotations
 

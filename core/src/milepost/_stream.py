@@ -1,4 +1,4 @@
-"""Streaming: the body runs in a thread of its own, and chunks come as it puts them.  (layer 7)"""
+"""Streaming: the body runs in a thread of its own, and chunks come as it puts them."""
 
 from __future__ import annotations
 

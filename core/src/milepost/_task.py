@@ -1,4 +1,4 @@
-"""``@task``: functions whose calls return futures and are recorded.  (layer 11)"""
+"""``@task``: functions whose calls return futures and are recorded."""
 
 from __future__ import annotations
 

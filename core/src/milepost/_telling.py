@@ -1,4 +1,4 @@
-"""What happens to calls and bodies becomes events, where somebody watches.  (layer 7)
+"""What happens to calls and bodies becomes events, where somebody watches.
 
 Each hook looks first whether anybody does: a run that nobody watches makes no event and reads no clock for one.
 """

@@ -1,4 +1,4 @@
-"""A function under a time limit: it runs in a thread of its own, and is left when time is up.  (layer 7)
+"""A function under a time limit: it runs in a thread of its own, and is left when time is up.
 
 Python cannot end a thread. One whose time is up is left behind: its result is discarded, and it is reported, when that
 happens and when it ends at last. It is a daemon thread, so that it does not keep the interpreter from ending.

@@ -1,4 +1,4 @@
-"""What is due later, without a worker that waits for it: one thread with a heap.  (layer 6)"""
+"""What is due later, without a worker that waits for it: one thread with a heap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that change a thread without an input for a new run: go back, write a state, cancel, close.  (layer 9)
+"""Requests that change a thread without an input for a new run: go back, write a state, cancel, close.
 
 They are decided and taken by the same rules as a start, an answer or a retry (see ``_claim``).
 """

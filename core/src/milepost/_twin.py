@@ -1,4 +1,4 @@
-"""The async twins of blocking methods: the same methods, in a thread.  (layer 1)"""
+"""The async twins of blocking methods: the same methods, in a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workflow's threads as wholes: listing, cancelling, copying, pruning, deleting.  (layer 18)"""
+"""A workflow's threads as wholes: listing, cancelling, copying, pruning, deleting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who watches a run, and what they have been told: each call's start and its end, once each.  (layer 5)
+"""Who watches a run, and what they have been told: each call's start and its end, once each.
 
 An observer never breaks a run: one that raises is told nothing more.
 """

@@ -1,4 +1,4 @@
-"""``@entrypoint``: workflows, and the ways to run them.  (layer 15)"""
+"""``@entrypoint``: workflows, and the ways to run them."""
 
 from __future__ import annotations
 

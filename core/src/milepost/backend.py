@@ -1,4 +1,4 @@
-"""What every driver is, whatever it keeps: opened when first used, sent again after faults, closed once.  (layer 4)"""
+"""What every driver is, whatever it keeps: opened when first used, sent again after faults, closed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a checkpointer: final methods above, a driver's hooks below.  (layer 4)
+"""The contract of a checkpointer: final methods above, a driver's hooks below.
 
 A thread's journal is a sequence of batches at positions 0, 1, 2, …; one head per thread is an index to it. One idea
 carries the guarantees on every backend: **an append at an expected position succeeds only if that position is free**.

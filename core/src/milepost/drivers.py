@@ -1,4 +1,4 @@
-"""From a URL to a driver: the scheme names an entry point, and only that one is loaded.  (layer 5)
+"""From a URL to a driver: the scheme names an entry point, and only that one is loaded.
 
 ``memory`` resolves from a table, so that nothing is scanned for it. What an application registers comes
 before what is installed. Two packages that offer one scheme are an error, never a choice.

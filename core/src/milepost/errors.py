@@ -1,4 +1,4 @@
-"""Every error that milepost raises: one root, a class per remedy, facts as attributes.  (layer 1)
+"""Every error that milepost raises: one root, a class per remedy, facts as attributes.
 
 A message names the thing, the place and what to do. Facts that a program may want are attributes, so that nobody has
 to parse a message.

@@ -1,4 +1,4 @@
-"""What a run tells those who watch it: each event a frozen record with typed fields.  (layer 3)
+"""What a run tells those who watch it: each event a frozen record with typed fields.
 
 ``stream_mode="events"`` yields them as they are::
 

@@ -1,4 +1,4 @@
-"""What must not cross a fork: a value made anew in each process.  (layer 1)
+"""What must not cross a fork: a value made anew in each process.
 
 The process id is compared at every access. ``os.register_at_fork`` alone is not enough: it does not fire under every
 server (uWSGI forks in C).

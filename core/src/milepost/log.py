@@ -1,4 +1,4 @@
-"""Log records that say which thread, run and task they belong to.  (layer 7)"""
+"""Log records that say which thread, run and task they belong to."""
 
 from __future__ import annotations
 

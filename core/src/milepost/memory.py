@@ -1,4 +1,4 @@
-"""Drivers that keep everything in this process: for tests, and the model for all others.  (layer 5)
+"""Drivers that keep everything in this process: for tests, and the model for all others.
 
 ``memory://`` is a fresh store at each open. ``memory://name`` is shared by all who open that name in this
 process.

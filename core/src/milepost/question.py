@@ -1,4 +1,4 @@
-"""What a run asks and how it is answered: Interrupt and Command.  (layer 2)"""
+"""What a run asks and how it is answered: Interrupt and Command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a journal, and the head that is an index to it: frozen records, and their one line of JSON.  (layer 3)
+"""What stands in a journal, and the head that is an index to it: frozen records, and their one line of JSON.
 
 Users of the contract find these names in :mod:`milepost.checkpoint`.
 """

@@ -1,4 +1,4 @@
-"""``RetryPolicy``: which failures are tried again, how often, and after how long.  (layer 2)"""
+"""``RetryPolicy``: which failures are tried again, how often, and after how long."""
 
 from __future__ import annotations
 

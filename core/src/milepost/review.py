@@ -1,4 +1,4 @@
-"""``Decision``: what a person says about a task whose outcome is unknown.  (layer 5)"""
+"""``Decision``: what a person says about a task whose outcome is unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Runtime``: what a body or task may ask of the run it is in.  (layer 7)
+"""``Runtime``: what a body or task may ask of the run it is in.
 
 LangGraph's names, from ``langgraph.runtime``.
 """

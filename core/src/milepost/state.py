@@ -1,4 +1,4 @@
-"""Snapshots of a thread, folded from its journal.  (layer 7)"""
+"""Snapshots of a thread, folded from its journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a store: items in namespaces; final methods, and a driver's hooks.  (layer 4)
+"""The contract of a store: items in namespaces; final methods, and a driver's hooks.
 
 A store is long-term memory: JSON-like items, shared by all threads. Names and meaning are LangGraph's. A
 driver subclasses :class:`Store` and fills in the hooks (``_get``, ``_put``, …) on bytes; validation,

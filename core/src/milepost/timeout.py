@@ -1,4 +1,4 @@
-"""``TimeoutPolicy``: how long a task or a workflow may take.  (layer 2)"""
+"""``TimeoutPolicy``: how long a task or a workflow may take."""
 
 from __future__ import annotations
 

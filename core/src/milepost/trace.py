@@ -1,4 +1,4 @@
-"""What is known of a run's calls and of the sessions that worked on it, for those who look.  (layer 4)"""
+"""What is known of a run's calls and of the sessions that worked on it, for those who look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver's address: parsed, masked when shown, its options typed.  (layer 2)
+"""A driver's address: parsed, masked when shown, its options typed.
 
 ``scheme://[netloc][/path][?name=value&…]``. The scheme finds the driver; what netloc and path mean is the
 driver's. Only scheme, netloc, path and query are told apart here: bucket names keep their case, and several

@@ -1,4 +1,4 @@
-"""The command line: ``milepost drivers``, ``milepost copy``, ``milepost --version``.  (layer 14)"""
+"""The command line: ``milepost drivers``, ``milepost copy``, ``milepost --version``."""
 
 from __future__ import annotations
 

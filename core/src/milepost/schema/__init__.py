@@ -1,4 +1,4 @@
-"""Types as JSON Schema, values held against it, and values made of JSON  (layer 3).
+"""Types as JSON Schema, values held against it, and values made of JSON.
 
 :func:`json_schema` describes an annotation. :func:`plain` gives a value its JSON form, :func:`validate` holds that
 against a schema, and :func:`convert` makes a value of the annotation's type of it. For every type that is described,

@@ -1,4 +1,4 @@
-"""Values to text and back: typed JSON, exact in value and type  (layer 3).
+"""Values to text and back: typed JSON, exact in value and type.
 
 Plain data is plain JSON: None, bool, int up to ±2**53, finite float, str, list, and dict whose keys are str
 and do not begin with ``$``. Everything else is an object with one key, its tag: ``{"$tuple": […]}``,

@@ -1,4 +1,4 @@
-"""The contract of drivers as tests that anybody can run: subclass :class:`CheckpointerContract`.  (layer 14)
+"""The contract of drivers as tests that anybody can run: subclass :class:`CheckpointerContract`.
 
 Needs ``pip install 'milepost[testing]'``. Nothing else in milepost imports it.
 """

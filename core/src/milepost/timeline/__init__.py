@@ -1,4 +1,4 @@
-"""The picture of a run: what ran, waited and failed, and when; as text, SVG and Mermaid.  (layer 5)"""
+"""The picture of a run: what ran, waited and failed, and when; as text, SVG and Mermaid."""
 
 from __future__ import annotations
 
