@@ -33,7 +33,7 @@ PLAIN = "not crash and not wire and not search"
 INSTALLS = "tests/docs/test_files_driver.py"  # makes an environment of its own
 SECANTUS = "secantusdb==0.6.0b17"  # later wheels lack the server's binary; it needs none of its dependencies
 LANGGRAPH = "langgraph==1.2.22"  # what tests/porting was recorded with
-SERVERLESS = {"MILEPOST_TEST_BACKENDS": "sqlite"}
+SERVERLESS = {"MILEPOST_TEST_BACKENDS": os.environ.get("MILEPOST_TEST_BACKENDS", "sqlite")}
 WIRE = (
     "tests/wire",
     "tests/contract",
@@ -94,8 +94,6 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-q", "-m", "crash", "--ignore=tests/wire", *three, env=sqlite)
     session.run("pytest", "-q", "-m", "wire", *WIRE, *three)
     session.run("pytest", "-q", "-m", "search", *two, env=IN_PROCESS)
-    # The same lines of the engine as on SQLite, so once measured is enough.
-    session.run("pytest", "-q", "-m", PLAIN, "tests/engine", *two, env={"MILEPOST_TEST_BACKENDS": "memory"})
     report = Path(session.create_tmp()).resolve() / "coverage.json"
     measured = (
         "-m",

@@ -51,6 +51,17 @@ def on_signal(number, frame):
     raise KeyboardInterrupt
 
 signal.signal(signal.SIGINT, on_signal)
+
+def say_when_stopping():
+    from milepost import _run
+
+    stop = _run.Execution.stop
+
+    def stop_and_say(execution, cause):
+        stop(execution, cause)
+        say("stopping")
+
+    _run.Execution.stop = stop_and_say
 """
 
 
@@ -97,6 +108,11 @@ class OtherProcess:
         """Send SIGINT, and wait until its handler has run."""
         self.signal(signal.SIGINT)
         self.until("signalled")
+
+    def stop(self) -> None:
+        """Send SIGINT, and wait until the run knows of it; for a program that calls ``say_when_stopping()``."""
+        self.ctrl_c()
+        self.until("stopping")
 
     def end(self) -> list[str]:
         """Wait until the child has ended well; return all lines it said."""

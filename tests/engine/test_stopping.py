@@ -114,6 +114,7 @@ IN_A_TASK = (
         found = [future.result() for future in reversed(futures)]
         return [*found, step("last").result()]
 
+    say_when_stopping()
     run(flow, workers=1)
 """
 )
@@ -122,7 +123,7 @@ IN_A_TASK = (
 def test_ctrl_c_in_a_task_that_runs_in_the_waiting_thread_ends_the_run(tmp_path):
     with OtherProcess(IN_A_TASK, tmp_path) as child:
         child.until("in the task")
-        child.ctrl_c()
+        child.stop()
         child.tell("beside")
         assert child.end()[-2:] == STOPPED
     assert ledger(tmp_path) == ["beside", "inline"]
@@ -151,6 +152,7 @@ WAITING = (
         on_signal(number, frame)
 
     signal.signal(signal.SIGINT, press)
+    say_when_stopping()
     run(flow, workers=1, pause_wait=3600)
 """
 )
@@ -160,7 +162,7 @@ WAITED = "['begun', 'queued-0', 'queued-1', 'queued-2', 'last']"
 def test_ctrl_c_while_waiting_for_a_workers_task_ends_when_that_task_ends(tmp_path):
     with OtherProcess(WAITING, tmp_path) as child:
         child.until("waiting")
-        child.ctrl_c()
+        child.stop()
         child.tell("begun")
         assert child.end()[-2:] == STOPPED
     assert ledger(tmp_path) == ["begun"]
@@ -192,6 +194,7 @@ AT_THE_END = (
         say("returning")
         return "returned"
 
+    say_when_stopping()
     run(flow, workers=1)
 """
 )
@@ -200,7 +203,7 @@ AT_THE_END = (
 def test_ctrl_c_while_a_run_waits_for_what_nobody_awaited_records_what_has_begun(tmp_path):
     with OtherProcess(AT_THE_END, tmp_path) as child:
         child.until("returning")
-        child.ctrl_c()
+        child.stop()
         child.tell("nobody-waits")
         assert child.end()[-2:] == STOPPED
     assert ledger(tmp_path) == ["nobody-waits"]
