@@ -20,7 +20,7 @@ WORKERS = int(os.environ.get("MILEPOST_TEST_WORKERS", "2"))
 
 
 HERE = Path(__file__).parent
-SAMPLES = {} if THOROUGH else {"s3": 48, "mongodb": 12}
+SAMPLES = {} if THOROUGH else {"s3": 96, "mongodb": 24}
 """One of how many tests is run on a storage server, where the whole suite takes minutes."""
 
 

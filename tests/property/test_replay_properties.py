@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tally import Tally
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
-WORKFLOWS = {"memory": 280, "memory-split": 140, "sqlite": 70, "s3": 5, "mongodb": 10}
+WORKFLOWS = {"memory": 160, "memory-split": 80, "sqlite": 70, "s3": 5, "mongodb": 10}
 CHANGED = {"memory": 100, "memory-split": 30, "sqlite": 30, "s3": 2, "mongodb": 4}
 """How many programs are generated, unless a number is asked for: what a server takes its time for is tried less."""
 ENOUGH = 100
