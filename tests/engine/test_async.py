@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import gc
 import signal
@@ -1003,3 +1004,55 @@ def test_custom_chunks_of_coroutines_arrive_as_they_are_written():
     found = run(main())
     assert sorted(found[:-1]) == [("custom", 1), ("custom", 2)]
     assert found[-1] == ("values", [1, 2])
+
+
+def test_a_wait_for_several_that_runs_out_of_time_does_so_on_replay(engine):
+    go = threading.Event()
+
+    @task
+    def slow() -> str:
+        assert go.wait(30)
+        return "late"
+
+    @entrypoint
+    async def body(_: int) -> list:
+        future, told = slow(), []
+        try:
+            told += [await each async for each in as_completed([future], timeout=0.02)]
+        except TimeoutError as error:
+            told.append(type(error).__name__)
+        go.set()
+        return [told, await future, interrupt("?")]
+
+    assert "__interrupt__" in body.invoke(1, thread_id="t")
+    assert body.invoke(Command(resume="yes"), thread_id="t") == [["TimeoutError"], "late", "yes"]
+
+
+def test_a_wait_for_several_gives_them_in_the_order_of_their_outcomes_while_there_is_time(engine):
+    @task
+    async def soon(number: int) -> int:
+        return number
+
+    @entrypoint
+    async def body(width: int) -> list:
+        futures = [soon(number) for number in range(width)]
+        return [await each async for each in as_completed(futures, timeout=60)] + [interrupt("?")]
+
+    body.invoke(4, thread_id="t")
+    *found, answer = body.invoke(Command(resume="yes"), thread_id="t")
+    assert (sorted(found), answer) == ([0, 1, 2, 3], "yes")
+
+
+def test_the_standard_librarys_wait_would_block_a_loop_and_says_so(engine):
+    @task
+    async def soon() -> int:
+        return 1
+
+    @entrypoint
+    async def body(_: int) -> int:
+        future = soon()
+        with pytest.raises(WouldBlock, match=r"concurrent\.futures\.wait"):
+            concurrent.futures.wait([future])
+        return await future
+
+    assert body.invoke(1, thread_id="t") == 1

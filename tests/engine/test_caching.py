@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import functools
 import logging
+import math
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -315,6 +316,47 @@ def test_functions_that_close_over_what_may_change_share_nothing(engine, cache):
     assert body.invoke(1, thread_id="t") == [1, 1, 1]
     kept = listing([0, 0])
     assert calling(kept, cache).invoke((7,), thread_id="b") == 3
+
+
+class Adder:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, other: int) -> int:
+        ran["adder"] += 1
+        return self.number + other
+
+
+def test_modules_tuples_tasks_and_objects_that_can_be_called_are_bound_like_anything_else(engine, cache):
+    def made(parts: tuple[int, ...]):
+        maths = math
+
+        @task(cache_policy=POLICY)
+        def floor(number: float) -> int:
+            ran["floor"] += 1
+            return maths.floor(number) + sum(parts) + double(1).result()
+
+        return floor
+
+    floors = [made(parts) for parts in ((1, 2), (1, 2), (3,))]
+    adders = [task(Adder(number), name="add", cache_policy=POLICY) for number in (1, 2)]
+
+    @entrypoint(cache=cache)
+    def body(_: int) -> list[int]:
+        return [each(0.5).result() for each in floors] + [each(5).result() for each in adders]
+
+    assert body.invoke(1, thread_id="t") == [5, 5, 5, 6, 7]
+    assert (ran["floor"], ran["adder"]) == (2, 2)
+
+
+def test_a_workflow_with_a_policy_and_no_cache_runs_each_time(plain_engine):
+    @entrypoint(cache_policy=POLICY)
+    def body(_: int) -> None:
+        ran["body"] += 1
+
+    body.invoke(1)
+    body.invoke(1)
+    assert ran["body"] == 2
 
 
 def test_one_decorator_on_two_functions_of_one_code_makes_two_keys(engine, cache):

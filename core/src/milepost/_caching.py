@@ -119,8 +119,7 @@ def slot_of_call(
         InvalidCacheKey: the call cannot be told apart from others.
     """
     policies, cache = step.policies, scope.cache
-    if policies is None or policies.cache is None:
-        return None
+    assert policies is not None and policies.cache is not None  # noqa: S101, PT018 - who has no policy does not ask
     if cache is None:
         _warn_of_none(step)
         return None
@@ -143,8 +142,7 @@ def slot_of_run(step: Step, given: Any, scope: Scope, save: Any) -> Slot | None:
         InvalidCacheKey: the run cannot be told apart from others.
     """
     policies, cache = step.policies, scope.cache
-    if policies is None or policies.cache is None:
-        return None
+    assert policies is not None and policies.cache is not None  # noqa: S101, PT018 - who has no policy does not ask
     if cache is None:
         _warn_of_none(step)
         return None
