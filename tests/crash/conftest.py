@@ -12,8 +12,8 @@ from crash.forkserver import serving
 from crash.grounds import Grounds
 
 LANES = 4
-SHARES = {} if THOROUGH else {"memory": 3}
-"""One of how many kill points to try, where a backend keeps nothing that is not on others too."""
+SHARES = {} if THOROUGH else {"memory": 3, "sqlite": 2}
+"""One of how many kill points to try; all of them with ``nox -s thorough``."""
 
 
 @pytest.fixture(scope="session")
