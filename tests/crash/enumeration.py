@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from crash.rig import Job
 
 KILLED = -9
-LATE = 3  # one of how many
-APART = 2
+LATE = 2
 LONGEST_SECONDS = 0.04
 """How long after it has opened its driver a process may live that is killed from outside."""
 TRIES = 20
@@ -109,10 +108,9 @@ class Enumeration:
     def sampled(self, points: Sequence[str], job: Job) -> list[str]:
         """Return one of every few points, beginning elsewhere in each case; all of them where ``every`` is 1.
 
-        What is written late, or head and journal apart, passes the points of what is not: fewer of them will do there.
+        What is written late passes the points of what is written at once: fewer of them will do there.
         """
-        late, apart = job.durability != "sync", job.split
-        every = self.every * (1 if THOROUGH else LATE if late else APART if apart else 1)
+        every = self.every * (LATE if job.durability != "sync" and not THOROUGH else 1)
         return list(points[sum(job.case.encode()) % every :: every])
 
     def at_each(self, job: Job, truth: Undisturbed, points: Iterable[str] | None = None) -> Report:
