@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import functools
 import gc
 import signal
@@ -1041,18 +1040,3 @@ def test_a_wait_for_several_gives_them_in_the_order_of_their_outcomes_while_ther
     body.invoke(4, thread_id="t")
     *found, answer = body.invoke(Command(resume="yes"), thread_id="t")
     assert (sorted(found), answer) == ([0, 1, 2, 3], "yes")
-
-
-def test_the_standard_librarys_wait_would_block_a_loop_and_says_so(engine):
-    @task
-    async def soon() -> int:
-        return 1
-
-    @entrypoint
-    async def body(_: int) -> int:
-        future = soon()
-        with pytest.raises(WouldBlock, match=r"concurrent\.futures\.wait"):
-            concurrent.futures.wait([future])
-        return await future
-
-    assert body.invoke(1, thread_id="t") == 1
