@@ -10,7 +10,15 @@ import pytest
 import milepost
 from milepost import Command, RetryPolicy, entrypoint, interrupt, task
 from milepost.checkpoint import Attempted, Batch, Claimed, Failed, Finished, Interrupted, Outcome, Started
-from milepost.errors import InvalidDurability, OwnershipLost, StorageError, StorageUnavailable
+from milepost.errors import (
+    EngineClosed,
+    InvalidDurability,
+    OwnershipLost,
+    RunCancelled,
+    StorageError,
+    StorageUnavailable,
+    TooLarge,
+)
 
 PATIENCE = 20
 MODES = ("sync", "async", "exit")
@@ -104,7 +112,7 @@ def test_exit_writes_all_outcomes_at_once_when_the_run_ends(ordinary, checkpoint
 
     flow.invoke(1, thread_id="t", durability="exit")
     assert seen == [1, 1, 1]
-    assert kinds(checkpointer) == [["started"], ["outcome"] * 3, ["finished"]]
+    assert kinds(checkpointer) == [["started"], ["outcome", "outcome", "outcome", "finished"]]
 
 
 def test_async_goes_on_while_one_write_is_under_way_and_writes_the_rest_together(
@@ -153,7 +161,7 @@ def test_every_mode_gives_the_same_and_can_be_resumed(engine, checkpointer, mode
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_pause_a_failure_and_a_stop_come_after_all_outcomes_before_them(ordinary, checkpointer, mode):
+def test_a_pause_and_a_failure_come_after_all_outcomes_before_them(ordinary, checkpointer, mode):
     @entrypoint
     def failing(number):
         double(number).result()
@@ -162,15 +170,133 @@ def test_a_pause_a_failure_and_a_stop_come_after_all_outcomes_before_them(ordina
     asking.invoke(1, thread_id="pauses", durability=mode)
     with pytest.raises(ValueError):
         failing.invoke(1, thread_id="fails", durability=mode)
-    stream = five.stream(1, thread_id="stops", durability=mode)
-    next(stream)
-    stream.close()
     for thread, last in (("pauses", Interrupted), ("fails", Failed)):
         records = [record for records in batches(checkpointer, thread) for record in records]
         assert isinstance(records[-1], last)
         assert isinstance(records[-2], Outcome)
-    assert ["outcome"] in [sorted(set(found)) for found in kinds(checkpointer, "stops")]
-    assert five.invoke(None, thread_id="stops") == [2, 4, 6, 8, 10]
+
+
+def stops_by_closing(engine):
+    engine.drain()
+
+
+def stops_by_control_c(_engine):
+    raise KeyboardInterrupt
+
+
+def stops_by_cancelling(engine):
+    (execution,) = engine.executions.values()
+    execution.cancel("enough")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("stop", "error"),
+    [
+        (stops_by_closing, EngineClosed),
+        (stops_by_control_c, KeyboardInterrupt),
+        (stops_by_cancelling, RunCancelled),
+    ],
+)
+def test_whatever_stops_a_run_leaves_its_outcomes_on_record(checkpointer, mode, stop, error):
+    ran = []
+
+    @task
+    def noted(number):
+        ran.append(number)
+        return number
+
+    @entrypoint
+    def flow(count):
+        found = [noted(number).result() for number in range(count)]
+        if len(ran) == count:
+            stop(first)
+        return [*found, noted(count).result()]
+
+    first = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with first, pytest.raises(error):
+        flow.invoke(3, thread_id="t", durability=mode)
+    first.close()
+    assert [kind for found in kinds(checkpointer) for kind in found][:4] == ["started", *["outcome"] * 3]
+    ran.append("again")
+    with milepost.Engine(checkpointer=checkpointer, workers=2) as second:
+        assert flow.invoke(None, thread_id="t", durability=mode) == [0, 1, 2, 3]
+    second.close()
+    assert ran == [0, 1, 2, "again", 3]
+
+
+@pytest.mark.parametrize("mode", ["async", "exit"])
+def test_a_stop_whose_outcomes_cannot_be_written_is_reported_as_that(checkpointer, hold, mode):
+    """Else it would say that what had begun is recorded."""
+    hold.error = StorageUnavailable("the disk is gone")
+    hold.go.set()
+
+    @entrypoint
+    def flow(number):
+        found = double(number).result()
+        engine.drain()
+        return double(found).result()
+
+    engine = milepost.Engine(checkpointer=checkpointer, workers=2)
+    with engine, pytest.raises(StorageUnavailable, match="the disk is gone"):
+        flow.invoke(1, thread_id="t", durability=mode)
+    engine.close()
+
+
+# -- how large a batch may be ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_does_not_fit_into_one_batch_is_written_in_several_in_order(
+    ordinary, checkpointer, monkeypatch, mode
+):
+    @entrypoint
+    def flow(count):
+        return [sum(double(number).result() for number in range(count)), interrupt("go on?")]
+
+    monkeypatch.setattr(checkpointer, "max_batch_bytes", 2_000)
+    flow.invoke(30, thread_id="t", durability=mode)
+    found = [record for records in batches(checkpointer) for record in records]
+    assert [record.result.raw for record in found[1:-1]] == [2 * number for number in range(30)]
+    assert isinstance(found[-1], Interrupted)
+    if mode == "exit":
+        assert 3 <= len(kinds(checkpointer)) < 30
+    assert flow.invoke(Command(resume="yes"), thread_id="t", durability=mode) == [870, "yes"]
+
+
+@pytest.mark.parametrize("mode", ["async", "exit"])
+def test_a_result_too_large_for_a_batch_fails_the_run_and_with_sync_its_task(
+    ordinary, checkpointer, monkeypatch, mode
+):
+    @task
+    def large(number):
+        return "x" * number
+
+    @entrypoint
+    def flow(number):
+        first = double(1).result()
+        try:
+            return [first, len(large(number).result())]
+        except TooLarge:
+            return [first, "too large"]
+
+    monkeypatch.setattr(checkpointer, "max_batch_bytes", 3_000)
+    with pytest.raises(TooLarge) as found:
+        flow.invoke(9_000, thread_id="t", durability=mode)
+    assert any("not durable" in note for note in found.value.__notes__)
+    assert flow.get_state(thread_id="t").status == "running"
+    assert flow.invoke(None, thread_id="t", durability="sync") == [2, "too large"]
+
+
+def test_a_return_value_too_large_fails_the_run_after_what_it_did(ordinary, checkpointer, monkeypatch):
+    @entrypoint
+    def flow(number):
+        return "x" * double(number).result()
+
+    monkeypatch.setattr(checkpointer, "max_batch_bytes", 3_000)
+    with pytest.raises(TooLarge):
+        flow.invoke(4_500, thread_id="t", durability="exit")
+    assert [kind for found in kinds(checkpointer) for kind in found] == ["started", "outcome", "failed"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -334,8 +460,8 @@ def test_a_nested_workflow_is_written_with_its_run_and_one_elsewhere_as_it_asks(
         return double(number).result()
 
     flow.invoke(1, thread_id="t", durability="exit")
-    assert kinds(checkpointer) == [["started"], ["outcome"] * 8, ["finished"]]
-    assert kinds(checkpointer, "other") == [["started"], ["outcome"] * 5, ["finished"]]
+    assert kinds(checkpointer) == [["started"], [*["outcome"] * 8, "finished"]]
+    assert kinds(checkpointer, "other") == [["started"], [*["outcome"] * 5, "finished"]]
 
 
 def test_many_outcomes_wait_for_room_and_none_is_lost(ordinary, checkpointer, monkeypatch, hold):

@@ -15,17 +15,17 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from milepost._clock import wait_for
-from milepost._journal import Entry, Journal
+from milepost._journal import Entry, Journal, acknowledge
 from milepost._struct import replace
 from milepost.checkpoint import Attempted, Begun, Cancelled, Failed, Finished, Interrupted
-from milepost.errors import InvalidDurability
+from milepost.errors import InvalidDurability, PositionTaken, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from milepost._fold import RunState
     from milepost._guard import Guard
-    from milepost.checkpoint import Batch, Checkpointer
+    from milepost.checkpoint import Batch, Checkpointer, Record
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
 MODES: Final[tuple[str, ...]] = get_args(Durability)
@@ -50,11 +50,13 @@ def checked(given: Any) -> Durability:
 
 
 def in_config(config: Mapping[str, Any] | None, durability: str | None) -> Mapping[str, Any] | None:
-    """Return a config that names the mode asked for; a mode that nobody names is the default.
+    """Return a config that names the mode asked for, by keyword or in itself; one that nobody names is the default.
 
     Raises:
         InvalidDurability: there is no such mode.
     """
+    if config and config.get("durability") is not None:
+        checked(config["durability"])
     return config if durability is None else {**(config or {}), "durability": checked(durability)}
 
 
@@ -71,6 +73,15 @@ def journal_of(
     if durability == "sync":
         return Journal(checkpointer, thread, session, position)
     return Deferred(checkpointer, thread, session, position, at_rest=durability == "exit")
+
+
+class _Duties:
+    """What a thread that has queued a record must see to, or leave to nobody: it alone may do it."""
+
+    __slots__ = ("acknowledges", "writes")
+
+    def __init__(self) -> None:
+        self.acknowledges = self.writes = False
 
 
 class Deferred(Journal):
@@ -101,33 +112,34 @@ class Deferred(Journal):
             super().record(entry)  # with all that is queued before it
             return
         self._await_room()
-        with self._lock:
-            broken = self._broken
-            if entry.guard is not None:
-                entry.guard.pass_fence()
-            starts = broken is None and self._take(entry)
-            acknowledges = broken is None and not self._acknowledging
-            self._acknowledging |= acknowledges
-        if broken is not None:
-            entry.failed(broken)
-            return
+        duties = _Duties()
         try:
-            if starts:
+            broken = self._take(entry, duties)
+            if broken is not None:
+                entry.failed(broken)
+            if duties.writes:
                 self._hand_over()
-            if acknowledges:
+                duties.writes = False
+            if duties.acknowledges:
                 self._acknowledge_all()
         except BaseException as cause:
-            self._give_up(cause)
+            self._give_up(cause, duties)
             raise
 
-    def _take(self, entry: Entry) -> bool:
-        """Queue a record; return whether somebody is to begin writing. The lock is held."""
-        self._queue.append(replace(entry, done=_nothing, failed=_told(entry), shrunk=None))
-        self._taken.append((entry, self._numbered))
-        self._numbered += 1
-        starts = not self._at_rest and not self._appending
-        self._appending |= starts
-        return starts
+    def _take(self, entry: Entry, duties: _Duties) -> Exception | None:
+        """Queue a record and say what is to be done then; return what broke the journal, if it is broken."""
+        with self._lock:
+            if entry.guard is not None:
+                entry.guard.pass_fence()
+            if self._broken is None:
+                self._queue.append(replace(entry, done=_nothing, failed=_told(entry), shrunk=None))
+                self._taken.append((entry, self._numbered))
+                self._numbered += 1
+                if not self._at_rest and not self._appending:
+                    self._appending = duties.writes = True
+                if not self._acknowledging:
+                    self._acknowledging = duties.acknowledges = True
+            return self._broken
 
     def _acknowledge_all(self) -> None:
         """Acknowledge what was queued, one after the other: replay gives outcomes in the order of the queue, too."""
@@ -136,17 +148,21 @@ class Deferred(Journal):
                 if not self._taken:
                     self._acknowledging = False
                     return
-                entry, order = self._taken.popleft()
+                entry, order = self._taken[0]
             Context().run(entry.done, order)
+            self._taken.popleft()
 
-    def _give_up(self, cause: BaseException) -> None:
-        self._cut(cause)
-        with self._lock:
-            taken = list(self._taken)
-            self._taken.clear()
-            self._acknowledging = False
-        for entry, _ in taken:
-            Context().run(entry.failed, self._cut_short(cause))
+    def _give_up(self, cause: BaseException, duties: _Duties) -> None:
+        """Leave nobody waiting for what Ctrl-C kept this thread from doing; what is queued can still be written."""
+        if duties.writes:
+            self._cut(cause)
+        if duties.acknowledges:
+            with self._lock:
+                taken = list(self._taken)
+                self._taken.clear()
+                self._acknowledging = False
+            for entry, _ in taken:
+                Context().run(entry.failed, self._cut_short(cause))
 
     def keep(self, record: Attempted | Begun, guard: Guard | None = None) -> None:
         """Queue a failed attempt; write the start of one and wait until it is durable."""
@@ -160,13 +176,63 @@ class Deferred(Journal):
 
     def drain(self) -> None:
         """Write what is queued, and wait for it."""
-        with self._lock:
-            ours = bool(self._queue) and not self._appending
-            self._appending |= ours
-        if ours:
-            self._append_all(inf)
+        ours = False
+        try:
+            with self._lock:
+                if self._queue and not self._appending:
+                    self._appending = ours = True
+            if ours:
+                self._append_all(inf)
+        except BaseException as cause:
+            if ours:
+                self._cut(cause)
+            raise
         with self._lock:
             wait_for(self._idle, lambda: not self._appending)
+
+    def before_end(self, *, rests: bool) -> None:
+        """Write what is queued, but for what goes into the batch with which the run ``rests``."""
+        if not (rests and self._at_rest):
+            self.drain()
+
+    def rest(self, record: Record, write: Callable[[int, Batch], None]) -> None:
+        """Write the record that ends or pauses the run, in one batch with what is queued at rest, where that fits."""
+        if not self._at_rest:
+            super().rest(record, write)
+            return
+        with super().alone():
+            with self._lock:
+                entries = list(self._queue)
+                self._queue.clear()
+            try:
+                if not self._close_with(entries, record, write):
+                    self._write(entries)  # in as many batches as it takes
+                    entries = []
+                    self._close(record, write)
+            except TooLarge:
+                raise  # nothing of it was sent: the run may end otherwise
+            except PositionTaken as error:
+                lost = self._explain(error, self.position)
+                self._refuse(entries, lost)
+                raise lost from error
+            except BaseException as cause:
+                self._refuse(entries, self._cut_short(cause))
+                raise
+
+    def _close_with(self, entries: list[Entry], record: Record, write: Callable[[int, Batch], None]) -> bool:
+        """Write what is queued and the last record in one batch; return whether that was possible."""
+        if not entries:
+            self._close(record, write)
+            return True
+        position, batch = self.closing(*(entry.record for entry in entries), record)
+        try:
+            write(position, batch)
+        except TooLarge:
+            return False
+        self.closed(batch)
+        first, self.outcomes = self.outcomes, self.outcomes + len(entries)
+        Context().run(acknowledge, entries, first)
+        return True
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -203,8 +269,12 @@ def _nothing(_order: int) -> None:
 
 def _told(entry: Entry) -> Callable[[Exception], None]:
     def failed(error: Exception) -> None:
-        if _NOTE not in getattr(error, "__notes__", ()):
-            error.add_note(_NOTE)
+        _note(error)
         entry.failed(error)
 
     return failed
+
+
+def _note(error: Exception) -> None:
+    if _NOTE not in getattr(error, "__notes__", ()):
+        error.add_note(_NOTE)

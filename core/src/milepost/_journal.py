@@ -303,8 +303,26 @@ class Journal:
                 self.checkpointer.append(self.thread, position, batch)
                 self.closed(batch)
 
+    def rest(self, record: Record, write: Callable[[int, Batch], None]) -> None:
+        """Write the record that ends or pauses the run: ``write`` appends its batch.
+
+        Raises:
+            TooLarge: its batch is over the backend's limit; what was to be written before it, is.
+            MilepostError: an append failed, this one or an earlier one.
+        """
+        with self.alone():
+            self._close(record, write)
+
+    def _close(self, record: Record, write: Callable[[int, Batch], None]) -> None:
+        position, batch = self.closing(record)
+        write(position, batch)
+        self.closed(batch)
+
     def drain(self) -> None:
         """Write what is queued; here nobody goes on before that."""
+
+    def before_end(self, *, rests: bool) -> None:
+        """Write what is queued, but for what goes into the batch with which the run ``rests``."""
 
     def over(self) -> None:
         """The execution is over; tasks that it left behind may still bring their outcomes."""
@@ -401,7 +419,7 @@ class Journal:
             if isinstance(entry.record, Outcome):
                 self._remember(entry.record, position)
         first, self.outcomes = self.outcomes, self.outcomes + len(entries)
-        Context().run(_acknowledge, entries, first)
+        Context().run(acknowledge, entries, first)
 
     def _write_smaller(self, entries: list[Entry], error: TooLarge) -> None:
         if len(entries) > 1:
@@ -450,7 +468,7 @@ def _all_tried(run: RunState) -> Iterator[tuple[str, Tried]]:
         )
 
 
-def _acknowledge(entries: list[Entry], first: int) -> None:
+def acknowledge(entries: list[Entry], first: int) -> None:
     for order, entry in enumerate(entries, first):
         entry.done(order)
 

@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Checkpointer, Owner
     from milepost.store import Store
 
+_FAILURES = (DivergenceError, WorkflowTimeout)
+"""What aborts a run and is on record as its failure."""
+
 
 class Plan(Struct):
     """What an execution needs to know of its workflow and its engine."""
@@ -551,7 +554,7 @@ class Execution:
 
     def _conclude(self, ended: Ended) -> Returned | Paused:
         assert self.journal is not None  # noqa: S101 - a recorded run has one
-        self.journal.drain()  # what cannot be written stops the run
+        self.journal.before_end(rests=self._rests(ended))  # what cannot be written stops the run
         signal = self._ending(ended)
         if isinstance(signal, Aborted):
             self._conclude_aborted(signal.error)
@@ -576,6 +579,13 @@ class Execution:
             return self._signal
         return ended.signal if self._cause is None else Stopped()
 
+    def _rests(self, ended: Ended) -> bool:
+        """Tell whether a record will say how this ended; one that only stops leaves none."""
+        signal = self._ending(ended)
+        if isinstance(signal, Aborted):
+            return isinstance(signal.error, _FAILURES)
+        return signal is None or isinstance(signal, Suspended) or isinstance(self._cause, RunCancelled)
+
     def _raise_stop(self, signal: Signal) -> NoReturn:
         if isinstance(signal, Aborted):
             raise signal.error
@@ -583,7 +593,7 @@ class Execution:
 
     def _conclude_aborted(self, error: Exception) -> NoReturn:
         """Divergence is on record, so that a person sees it; after lost ownership or storage nothing may be written."""
-        if isinstance(error, DivergenceError | WorkflowTimeout):
+        if isinstance(error, _FAILURES):
             self._fail(error)
         if not isinstance(error, OwnershipLost):
             self._release()
@@ -645,11 +655,11 @@ class Execution:
     def _rest(self, record: Interrupted | Finished | Failed | Cancelled, status: Status) -> None:
         questions = record.questions if isinstance(record, Interrupted) else ()
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
-        with self.journal.alone():
-            position, batch = self.journal.closing(record)
-            pending = tuple(question.id for question in questions)
-            self._taken.holding.rest(position, batch, status, pending=pending, wake=_fold.wake(questions))
-            self.journal.closed(batch)
+        pending = tuple(question.id for question in questions)
+        lay_down = partial(
+            self._taken.holding.rest, status=status, pending=pending, wake=_fold.wake(questions)
+        )
+        self.journal.rest(record, lay_down)
 
     def _release(self) -> None:
         """Hand the thread back: what has begun is on record, and anybody may go on."""
