@@ -26,7 +26,7 @@ SPLIT = (
     "coroutines",
 )
 """Cases that are run too with journal and head written one after the other, where the backend can do better."""
-DEFERRED = ("sequence", "questions", "payments", "chat", "caught", "letters", "whole", "cached")
+DEFERRED = ("sequence", "questions", "payments", "chat", "caught", "letters", "whole", "cached", "elsewhere")
 """Cases that are run too in the other modes of durability: one call after the other, so that the queue is known."""
 RESUMED = {
     "questions": "append to main of interrupted: committed",

@@ -442,8 +442,12 @@ def test_a_mode_that_nobody_knows_is_refused(engine, checkpointer, given):
     assert found.value.modes == MODES
     with pytest.raises(InvalidDurability):
         five.stream(1, thread_id="t", durability=given)
+    config = {"configurable": {"thread_id": "t"}, "durability": given}
+    for call in (five.invoke, five.stream, five.astream):
+        with pytest.raises(InvalidDurability):
+            call(1, config)
     with pytest.raises(InvalidDurability):
-        five.invoke(1, {"configurable": {"thread_id": "t"}, "durability": given})
+        five.with_config(config)
     assert kinds(checkpointer) == []
 
 
@@ -462,6 +466,42 @@ def test_a_nested_workflow_is_written_with_its_run_and_one_elsewhere_as_it_asks(
     flow.invoke(1, thread_id="t", durability="exit")
     assert kinds(checkpointer) == [["started"], [*["outcome"] * 8, "finished"]]
     assert kinds(checkpointer, "other") == [["started"], [*["outcome"] * 5, "finished"]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_nested_workflow_on_another_thread_has_the_mode_of_the_run_around_it(ordinary, checkpointer, mode):
+    @entrypoint
+    def flow(number):
+        five.invoke(number, thread_id="other")
+        five.with_config({"durability": "sync"}).invoke(number, thread_id="own")
+
+    flow.invoke(1, {"configurable": {"thread_id": "t"}}, durability=mode)
+    written = {"sync": [*[["outcome"]] * 5, ["finished"]], "exit": [[*["outcome"] * 5, "finished"]]}
+    assert kinds(checkpointer, "own") == [["started"], *written["sync"]]
+    if mode == "async":
+        assert kinds(checkpointer, "other")[-1] == ["finished"]
+    else:
+        assert kinds(checkpointer, "other") == [["started"], *written[mode]]
+    assert five.get_state(thread_id="other").values == [2, 4, 6, 8, 10]
+
+
+def test_async_of_the_run_around_it_is_the_mode_of_a_nested_workflow_elsewhere(ordinary, checkpointer, hold):
+    seen = []
+
+    @entrypoint
+    def inner(number):
+        found = double(number).result()
+        assert hold.begun.wait(PATIENCE)
+        seen.append(kinds(checkpointer, "other"))
+        hold.go.set()
+        return found
+
+    @entrypoint
+    def flow(number):
+        return inner.invoke(number, thread_id="other")
+
+    assert flow.invoke(1, thread_id="t", durability="async") == 2
+    assert seen == [[["started"]]]
 
 
 def test_many_outcomes_wait_for_room_and_none_is_lost(ordinary, checkpointer, monkeypatch, hold):

@@ -311,6 +311,9 @@ def test_what_is_no_number_of_tasks_is_refused(wide, given):
     def body(_: int) -> None:
         return None
 
+    for call in (body.invoke, body.stream):
+        with pytest.raises(InvalidConfig, match="max_concurrency"):
+            call(1, limited(given))
     with pytest.raises(InvalidConfig, match="max_concurrency"):
-        body.invoke(1, limited(given))
+        body.with_config(limited(given))
     assert body.get_state(thread_id="t").status is None

@@ -49,6 +49,11 @@ def checked(config: Mapping[str, Any]) -> Mapping[str, Any]:
         raise InvalidConfig(f"config['metadata'] is a dict whose keys are strings, not {metadata!r}")
     if not isinstance(config.get("run_name"), str | None):
         raise InvalidConfig(f"config['run_name'] is a string, not {config['run_name']!r}")
+    most = config.get("max_concurrency")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise InvalidConfig(
+            f'config={{"max_concurrency": …}} is how many tasks of the run execute at once, an int from 1; not {most!r}'
+        )
     return config
 
 

@@ -108,8 +108,11 @@ class Declared(Generic[I, R]):
 
         Raises:
             InvalidConfig: a part is of a wrong type.
+            InvalidDurability: it names a mode that does not exist.
         """
         import copy
+
+        _durability.in_config(config, None)
 
         made = copy.copy(self)
         made._defaults = _config.merged(self._defaults, _config.checked(config))  # noqa: SLF001 - a copy of ours

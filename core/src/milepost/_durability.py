@@ -49,7 +49,7 @@ def checked(given: Any) -> Durability:
     raise InvalidDurability(given, MODES)
 
 
-def in_config(config: Mapping[str, Any] | None, durability: str | None) -> Mapping[str, Any] | None:
+def in_config(config: Mapping[str, Any] | None, durability: Durability | None) -> Mapping[str, Any] | None:
     """Return a config that names the mode asked for, by keyword or in itself; one that nobody names is the default.
 
     Raises:
@@ -58,6 +58,13 @@ def in_config(config: Mapping[str, Any] | None, durability: str | None) -> Mappi
     if config and config.get("durability") is not None:
         checked(config["durability"])
     return config if durability is None else {**(config or {}), "durability": checked(durability)}
+
+
+def inherited(config: Mapping[str, Any], around: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of a run on another thread that begins within this one: in its mode, unless it says its own."""
+    if config.get("durability") is not None or around.get("durability") is None:
+        return config
+    return {**config, "durability": around["durability"]}
 
 
 def chosen(config: Mapping[str, Any]) -> Durability:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from milepost._clock import wait_for
 from milepost._pool import Loan, Pool
-from milepost.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,19 +25,9 @@ if TYPE_CHECKING:
 
 
 def limited(pool: Pool, config: Mapping[str, Any]) -> Pool:
-    """Return the workers for a run: the engine's, or where its config has ``max_concurrency`` so many of them.
-
-    Raises:
-        InvalidConfig: that is no number of tasks.
-    """
+    """Return the workers for a run: the engine's, or where its config has ``max_concurrency`` so many of them."""
     most = config.get("max_concurrency")
-    if most is None:
-        return pool
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise InvalidConfig(
-            f'config={{"max_concurrency": …}} is how many tasks of the run execute at once, an int from 1; not {most!r}'
-        )
-    return LimitedPool(pool, most)
+    return pool if most is None else LimitedPool(pool, most)
 
 
 class _Slot:

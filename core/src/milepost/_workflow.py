@@ -503,6 +503,7 @@ class Workflow(Upkeep[I, R]):
         said = {} if context is None else {"context": self._fitting(context)}
         if context is None and self._options.context_schema is not None and not isinstance(given, Command):
             context = frame.scope.context()
+        config = _durability.inherited(config, frame.config)
         place = self._place(cast("RunnableConfig", config), None, loop=loop, context=context)
 
         def run_there(given: I | Command | None, _thread: str, **_said: Any) -> Any:
