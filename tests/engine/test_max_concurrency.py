@@ -12,29 +12,67 @@ import milepost
 from milepost import CachePolicy, InMemoryCache, RetryPolicy, as_completed, entrypoint, interrupt, task
 from milepost.errors import InvalidConfig
 
+PATIENCE = 20
+
 
 class Crowd:
-    """Counts who is inside at the same time, and lets them out when enough have come, or after a while."""
+    """Counts who is inside at the same time. Nobody leaves before so many have come in all, and the door is open."""
 
-    def __init__(self, enough):
-        self.inside = self.most = 0
+    def __init__(self, enough, *, held=False):
+        self.inside = self.most = self.come = 0
+        self.full, self.door = threading.Event(), threading.Event()
         self._enough = enough
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        if not held:
+            self.door.set()
 
     def enter(self):
-        with self._changed:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self.inside >= self._enough, 0.02)
-            self.inside -= 1
+        self._count(1)
+        assert self.full.wait(PATIENCE)
+        assert self.door.wait(PATIENCE)
+        self._count(-1)
 
     async def enter_soon(self):
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        for _ in range(20):
+        self._count(1)
+        while not (self.full.is_set() and self.door.is_set()):  # noqa: ASYNC110 - threads set them
             await asyncio.sleep(0)
-        self.inside -= 1
+        for _ in range(20):  # turns of the loop in which others could come
+            await asyncio.sleep(0)
+        self._count(-1)
+
+    def _count(self, change):
+        with self._lock:
+            self.inside += change
+            self.come += change > 0
+            self.most = max(self.most, self.inside)
+            if self.come >= self._enough:
+                self.full.set()
+
+
+class Probe:
+    """A job of the engine's workers: when it has run, a worker was free, and what was queued before it has begun."""
+
+    def __init__(self):
+        self.ran = threading.Event()
+
+    def claim(self):
+        return True
+
+    def run(self):
+        self.ran.set()
+
+
+def settle(engine, crowd):
+    """Wait until as many are inside as should be, and every worker has had its chance to bring in another."""
+    assert crowd.full.wait(PATIENCE)
+    probed(engine, 2 * engine.pool.size)
+
+
+def probed(engine, times):
+    for _ in range(times):
+        probe = Probe()
+        engine.pool.submit(probe)
+        assert probe.ran.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -52,7 +90,8 @@ def limited(most):
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_so_many_tasks_execute_at_once_and_no_more(wide, most):
-    crowd = Crowd(most)
+    """Held inside, they fill the limit and no more come, though workers are free; let out, the others follow."""
+    crowd = Crowd(most, held=True)
 
     @task
     def work(number: int) -> int:
@@ -61,10 +100,31 @@ def test_so_many_tasks_execute_at_once_and_no_more(wide, most):
 
     @entrypoint
     def body(width: int) -> list[int]:
-        return [future.result() for future in [work(number) for number in range(width)]]
+        futures = [work(number) for number in range(width)]
+        settle(wide, crowd)
+        assert crowd.inside == most
+        crowd.door.set()
+        return [future.result() for future in futures]
 
     assert body.invoke(12, limited(most)) == list(range(12))
     assert crowd.most == most
+    assert crowd.come == 12
+
+
+def test_without_a_limit_the_workers_are_the_limit(wide):
+    crowd = Crowd(wide.pool.size)
+
+    @task
+    def work(number: int) -> int:
+        crowd.enter()
+        return number
+
+    @entrypoint
+    def body(width: int) -> int:
+        return sum(future.result() for future in [work(number) for number in range(width)])
+
+    assert body.invoke(12, thread_id="t") == 66
+    assert crowd.most >= wide.pool.size
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -87,7 +147,7 @@ def test_so_many_coroutines_execute_at_once_and_no_more(wide, most):
 
 
 def test_functions_and_coroutines_share_the_limit(wide):
-    crowd = Crowd(2)
+    crowd = Crowd(2, held=True)
 
     @task
     def work() -> None:
@@ -99,11 +159,16 @@ def test_functions_and_coroutines_share_the_limit(wide):
 
     @entrypoint
     def body(width: int) -> None:
-        for future in [each() for _ in range(width) for each in (work, work_soon)]:
+        futures = [each() for _ in range(width) for each in (work, work_soon)]
+        settle(wide, crowd)
+        assert crowd.inside == 2
+        crowd.door.set()
+        for future in futures:
             future.result()
 
     body.invoke(5, limited(2))
     assert crowd.most == 2
+    assert crowd.come == 10
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -216,7 +281,7 @@ def test_who_waits_for_several_keeps_none_of_them_from_ending(wide, timeout):
 
     @task
     def leaf(number: int) -> int:
-        threading.Event().wait(0.02 * number)
+        probed(wide, 4 * number)  # the first has long ended when the others do
         return number
 
     @task
@@ -233,7 +298,7 @@ def test_who_waits_for_several_keeps_none_of_them_from_ending(wide, timeout):
         futures = [parent(count), waits(count), parent(count)]
         return [future.result() for future in futures]
 
-    for _ in range(3):
+    for _ in range(5):
         first, second, third = body.invoke(4, limited(1))
         assert (sorted(first), second, sorted(third)) == ([0, 1, 2, 3], True, [0, 1, 2, 3])
 
@@ -241,7 +306,7 @@ def test_who_waits_for_several_keeps_none_of_them_from_ending(wide, timeout):
 def test_what_waits_for_its_next_attempt_or_an_equal_call_does_not_count(wide):
     tries: list[int] = []
 
-    @task(retry_policy=RetryPolicy(initial_interval=0.01, jitter=False, retry_on=ValueError))
+    @task(retry_policy=RetryPolicy(initial_interval=0, jitter=False, retry_on=ValueError))
     async def flaky() -> str:
         tries.append(1)
         if len(tries) < 3:
