@@ -1,7 +1,7 @@
 """Faults of LangGraph's Functional API that do not happen here, each by the number it has in our list of them.
 
-Parts that need async bodies, retry policies, other durability modes or time travel are left out; each docstring says
-which part is shown.
+Parts that need async bodies, retry policies or time travel are left out; each docstring says which part is shown.
+Other durability modes are in ``test_langgraph_durability_faults.py``.
 """
 
 from __future__ import annotations
@@ -836,7 +836,7 @@ def test_w21_a_missing_thread_id_is_one_typed_error(engine, config):
 
 @pytest.mark.parametrize("mode", ["bogus", [], (), ["updates", "bogus"]])
 def test_w21_an_unknown_stream_mode_is_an_error(engine, mode):
-    """Shown: refused where the stream is asked for. Left out: durability and version, which are no parameters yet."""
+    """Shown: refused where the stream is asked for. Left out: version, which is no parameter."""
     with pytest.raises(InvalidStreamMode):
         approval.stream("x", thread_id="w21", stream_mode=mode)
 
