@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 
@@ -430,6 +431,31 @@ def test_who_lost_the_thread_learns_it_and_what_was_queued_is_not_written(checkp
         flow.invoke(1, thread_id="t", durability="exit")
     made.close()
     assert kinds(checkpointer) == [["started"], ["claimed"]]
+
+
+@pytest.mark.parametrize("room", [1, 1_000])
+def test_no_event_loop_waits_for_a_write_or_for_room_in_the_queue(
+    ordinary, checkpointer, monkeypatch, hold, room
+):
+    """What lets the write go on happens on the loop, so a loop that waited for it would wait for ever."""
+    monkeypatch.setattr("milepost._durability.MOST_QUEUED", room)
+
+    @task
+    async def soon(number):
+        await asyncio.sleep(0)
+        return number
+
+    @entrypoint
+    async def flow(count):
+        futures = [soon(number) for number in range(count)]
+        assert await asyncio.to_thread(hold.begun.wait, PATIENCE)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        hold.go.set()
+        return await asyncio.gather(*futures)
+
+    assert asyncio.run(flow.ainvoke(8, thread_id="t", durability="async")) == list(range(8))
+    assert [kind for found in kinds(checkpointer) for kind in found].count("outcome") == 8
 
 
 # -- what is asked for -------------------------------------------------------------------------------------------------
