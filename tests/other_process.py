@@ -53,15 +53,22 @@ def on_signal(number, frame):
 signal.signal(signal.SIGINT, on_signal)
 
 def say_when_stopping():
-    from milepost import _run
+    from milepost import _run, _stream
 
-    stop = _run.Execution.stop
+    stop, iterate = _run.Execution.stop, _stream.iterate
 
     def stop_and_say(execution, cause):
         stop(execution, cause)
         say("stopping")
 
-    _run.Execution.stop = stop_and_say
+    def iterate_and_say(work, leave, **options):
+        def leave_and_say():
+            leave()
+            say("stopping")
+
+        return iterate(work, leave_and_say, **options)
+
+    _run.Execution.stop, _stream.iterate = stop_and_say, iterate_and_say
 """
 
 

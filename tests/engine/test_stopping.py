@@ -225,6 +225,7 @@ STREAMING = (
             chunks.append(chunk)
         return chunks
 
+    say_when_stopping()
     run(flow, consume)
 """
 )
@@ -233,7 +234,7 @@ STREAMING = (
 def test_ctrl_c_in_the_consumer_of_a_stream_ends_the_run_at_its_next_step(tmp_path):
     with OtherProcess(STREAMING, tmp_path) as child:
         child.until("begun begun")
-        child.ctrl_c()
+        child.stop()
         child.tell("begun")
         assert child.end()[-2:] == STOPPED
     assert ledger(tmp_path) == ["first", "begun"]
@@ -260,6 +261,7 @@ ELSEWHERE = (
         say("waiting")
         return [future.result(), step("last").result()]
 
+    say_when_stopping()
     run(flow, workers=2)
 """
 )
@@ -268,7 +270,7 @@ ELSEWHERE = (
 def test_ctrl_c_ends_a_run_on_another_thread_that_a_worker_waits_for(tmp_path):
     with OtherProcess(ELSEWHERE, tmp_path) as child:
         child.until("waiting")
-        child.ctrl_c()
+        child.stop()
         child.tell("begun")
         assert child.end()[-2:] == STOPPED
     assert ledger(tmp_path) == ["begun"]
