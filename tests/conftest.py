@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 
+import botocore.session
 import pytest
 
 from backends import Backends
@@ -20,6 +23,8 @@ def pytest_configure(config):
     """Keep boto3 from whatever credentials and settings this machine has."""
     os.environ.update(CREDENTIALS)
     os.environ.pop("AWS_PROFILE", None)
+    # The description of S3 is read once for all tests: that is most of what a client costs.
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +32,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent.name in SEARCHES:
             item.add_marker("search")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what stays until the end, which is most of what there is."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

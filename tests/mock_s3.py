@@ -11,7 +11,6 @@ import itertools
 import os
 import threading
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -20,26 +19,15 @@ from servers import CREDENTIALS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from botocore.loaders import Loader
-
 BUCKET = "milepost"
 
 _prefixes = itertools.count()
-
-
-@cache
-def _loader() -> Loader:
-    """Return what reads the description of S3, once for all tests: that is most of what a client costs."""
-    from botocore.loaders import Loader
-
-    return Loader(include_default_search_paths=True)
 
 
 @contextmanager
 def mocked() -> Iterator[str]:
     """Give the driver URL of a fresh prefix in a bucket that exists for the duration."""
     import boto3
-    import botocore.session
     from botocore.client import BaseClient
     from moto import mock_aws
 
@@ -61,8 +49,6 @@ def mocked() -> Iterator[str]:
         mock_aws(),
         mock.patch.object(boto3, "DEFAULT_SESSION", None),
     ):
-        session = botocore.session.Session()
-        session.register_component("data_loader", _loader())
-        boto3.setup_default_session(botocore_session=session)
+        boto3.setup_default_session()
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
         yield f"s3://{BUCKET}/mock-{next(_prefixes)}?region=us-east-1"
