@@ -89,14 +89,20 @@ def held(engine):
     made.end()
 
 
+def cancel_under_way(workflow, go: threading.Event, reason: str | None = None) -> None:
+    """Cancel a run whose task waits for ``go``, which comes only when the run knows; return when it is cancelled."""
+    with pytest.raises(TimeoutError):
+        workflow.cancel(thread_id="t", reason=reason, timeout=0)
+    threading.Timer(0.05, go.set).start()
+    workflow.cancel(thread_id="t")
+
+
 def kinds(checkpointer):
     return [record.kind for _, batch in checkpointer.read("t") for record in batch.records]
 
 
 def test_a_run_under_way_begins_no_further_task_and_is_cancelled(engine, checkpointer, held):
-    release = threading.Timer(0.05, held.go.set)
-    release.start()
-    held.workflow.cancel(thread_id="t", reason="enough")
+    cancel_under_way(held.workflow, held.go, reason="enough")
     state = held.workflow.get_state(thread_id="t")
     assert (state.status, state.next, state.owner) == ("cancelled", ("held",), None)
     assert [(shown.name, shown.status) for shown in state.tasks] == [("slow", "done")]
@@ -126,9 +132,8 @@ def test_cancelling_waits_no_longer_than_it_is_told(engine, held):
 
 def test_a_run_of_another_engine_in_this_process_is_found(engine, checkpointer, held):
     other = Engine(checkpointer=checkpointer)
-    threading.Timer(0.05, held.go.set).start()
     with other:
-        held.workflow.cancel(thread_id="t")
+        cancel_under_way(held.workflow, held.go)
     other.close()
     assert isinstance(held.end(), RunCancelled)
 
@@ -328,10 +333,11 @@ def test_custom_events_from_before_are_not_shown_again(engine):
 
 
 def test_a_consumer_may_cancel_the_run_that_it_streams(engine):
-    go = threading.Event()
+    waiting, go = threading.Event(), threading.Event()
 
     @task
     def wait() -> str:
+        waiting.set()
         assert go.wait(30)
         return "waited"
 
@@ -341,8 +347,8 @@ def test_a_consumer_may_cancel_the_run_that_it_streams(engine):
 
     stream = body.stream(1, thread_id="t")
     assert next(stream) == {"work": "before!"}
-    threading.Timer(0.05, go.set).start()
-    body.cancel(thread_id="t")
+    assert waiting.wait(30)
+    cancel_under_way(body, go)
     with pytest.raises(RunCancelled):
         list(stream)
     assert body.get_state(thread_id="t").status == "cancelled"
@@ -367,7 +373,6 @@ class Watched(Held):
 def test_those_who_watch_are_told_that_the_run_was_cancelled(engine):
     watched = Watched(engine)
     watched.start()
-    threading.Timer(0.05, watched.go.set).start()
-    watched.workflow.cancel(thread_id="t")
+    cancel_under_way(watched.workflow, watched.go)
     assert isinstance(watched.end(), RunCancelled)
     assert watched.seen == ["WorkflowStarted", "TaskStarted", "TaskFinished", "WorkflowCancelled"]
