@@ -8,10 +8,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from milepost import _async, _context, _ids
-from milepost._call import Ended, failure
+from milepost._call import Ended, failure, shortened
 from milepost._clock import LOOK_SECONDS
 from milepost._guard import Guard
-from milepost._guarded import shortened, until_due
+from milepost._guarded import until_due
 from milepost._signals import Aborted, Stopped
 from milepost._timed import Timed
 from milepost.checkpoint import Attempted

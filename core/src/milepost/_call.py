@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from milepost import _async, _context, _step, serde
 from milepost._journal import Entry
 from milepost._signals import Aborted, Signal, Stopped
+from milepost._struct import replace
 from milepost.checkpoint import Failure, Outcome, Question, Value
 from milepost.errors import TaskFailed
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from milepost._telling import Telling
     from milepost._watch import Watch
     from milepost.checkpoint import Parent
+
+
+_LONGEST_TEXT = 2_000
+"""How many characters of a message or a traceback are kept of a failure that is shortened."""
 
 
 class Execution(Protocol):
@@ -410,10 +415,17 @@ class Call:
             self.future._settle(error=self.frame.execution.abort(cause))  # noqa: SLF001
 
         def shrunk(cause: Exception) -> Outcome:
-            heard[0] = cause
-            return self._outcome(error=failure(cause, where=self.step.where))
+            if outcome.error is None:
+                heard[0] = cause
+                return self._outcome(error=failure(cause, where=self.step.where))
+            facts = shortened(outcome.error)
+            heard[0] = raised(facts, error)
+            return replace(outcome, error=facts)
 
-        journal.record(Entry(record=outcome, done=done, failed=failed, shrunk=shrunk, guard=self.frame.guard))
+        smaller = None if outcome.cancelled else shrunk
+        journal.record(
+            Entry(record=outcome, done=done, failed=failed, shrunk=smaller, guard=self.frame.guard)
+        )
 
     def _resolve(self, copy: Any, error: Exception | None, order: int, result: Any = None) -> None:
         """Tell the observers, then the future."""
@@ -472,3 +484,15 @@ def raised(facts: Failure, cause: BaseException | None = None) -> Exception:
     error = TaskFailed(type_name=facts.type, message=facts.message, traceback_text=facts.traceback)
     error.__cause__ = cause
     return error
+
+
+def shortened(facts: Failure) -> Failure:
+    """Return a failure without what only a rebuilt exception needs, its texts cut to a bounded length."""
+    return replace(
+        facts,
+        rebuilds=False,
+        message=facts.message[:_LONGEST_TEXT],
+        arguments=None,
+        attributes=None,
+        traceback=facts.traceback[-_LONGEST_TEXT:],
+    )

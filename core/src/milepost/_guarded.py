@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from milepost import _context, _ids, serde
 from milepost._caching import slot_of_call
-from milepost._call import Call, Ended, failure
+from milepost._call import Call, Ended, failure, shortened
 from milepost._guard import Guard
 from milepost._limit import Limit
 from milepost._policies import BY_HAND, Policies
 from milepost._signals import Restart, Stopped, Suspended
-from milepost._struct import replace
 from milepost._timed import Timed
 from milepost.checkpoint import Attempted, Begun, Outcome, Question, Value
 from milepost.errors import OutcomeUnknown
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from milepost._caching import Slot
     from milepost._call import Frame
     from milepost._journal import Tried
-    from milepost.checkpoint import Failure
-
-LONGEST_TEXT = 2_000
-"""How many characters of a message or a traceback are kept of an attempt that is not the last."""
 
 
 class GuardedCall(Call):
@@ -457,15 +452,3 @@ def until_due(last: Attempted, now: str) -> float:
     due, ended = datetime.fromisoformat(last.due), datetime.fromisoformat(last.ended)
     left = due - datetime.fromisoformat(now)
     return max(0.0, min(left, due - ended).total_seconds())
-
-
-def shortened(facts: Failure) -> Failure:
-    """Return a failure without what only a rebuilt exception needs, its texts cut to a bounded length."""
-    return replace(
-        facts,
-        rebuilds=False,
-        message=facts.message[:LONGEST_TEXT],
-        arguments=None,
-        attributes=None,
-        traceback=facts.traceback[-LONGEST_TEXT:],
-    )

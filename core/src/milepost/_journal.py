@@ -426,8 +426,8 @@ class Journal:
             middle = len(entries) // 2
             self._write(entries[:middle])
             self._write(entries[middle:])
-        elif entries[0].shrunk is not None and getattr(entries[0].record, "result", None) is not None:
-            self._write([replace(entries[0], record=entries[0].shrunk(error))])
+        elif (shrunk := entries[0].shrunk) is not None:
+            self._write([replace(entries[0], record=shrunk(error), shrunk=None)])
         else:
             self._refuse(entries, error)
 

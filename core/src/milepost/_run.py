@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from milepost import _claim, _config, _context, _fold, _ids, events, serde, state
 from milepost._body import BodyPolicies
 from milepost._caching import slot_of_run
-from milepost._call import Ended, failure
+from milepost._call import Ended, failure, shortened
 from milepost._durability import Durability, journal_of
 from milepost._final import Final
 from milepost._frame import Frame
@@ -19,7 +19,7 @@ from milepost._journal import dereference
 from milepost._saved import finished_at
 from milepost._signals import Aborted, Restart, Signal, Stopped, Suspended
 from milepost._step import Scope, Step
-from milepost._struct import Struct
+from milepost._struct import Struct, replace
 from milepost._telling import Telling
 from milepost.checkpoint import (
     Cancelled,
@@ -609,7 +609,10 @@ class Execution:
             pending=tuple(running),
             unfinished=self._named(running, questions),
         )
-        self._rest(record, Status.INTERRUPTED)
+        try:
+            self._rest(record, Status.INTERRUPTED)
+        except TooLarge as error:
+            self._fail(error)
         if self._refused is not None:
             raise self._refused
         return Paused(interrupts=as_interrupts(questions))
@@ -648,7 +651,10 @@ class Execution:
             pending=tuple(running),
             unfinished=running,
         )
-        self._rest(record, Status.FAILED)
+        try:
+            self._rest(record, Status.FAILED)
+        except TooLarge:
+            self._rest(replace(record, error=shortened(record.error)), Status.FAILED)
         self._failed = True
         raise error
 
