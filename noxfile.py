@@ -98,10 +98,8 @@ def tests(session: nox.Session) -> None:
     measured = (
         "-m",
         PLAIN,
-        *(
-            "-k",
-            "not TestMocked",
-        ),  # the contract is held on real servers above; mocks are as slow, and in `thorough`
+        "-k",
+        "not mocked",  # servers are held to the same above; mocks are as slow, and in `thorough`
         "--cov",
         "--cov-report=term",
         f"--cov-report=json:{report}",
@@ -179,8 +177,9 @@ def thorough(session: nox.Session) -> None:
     """Run every kill point and every round of the tests that `tests` only samples on storage servers, and the mocks."""
     _install(session, "tests")
     _install_servers(session)
-    slow = ("tests/crash", "tests/engine", "tests/property", "tests/model", "tests/contract/test_contract.py")
-    session.run("pytest", *slow, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
+    searches = ("tests/crash", "tests/engine", "tests/property", "tests/model")
+    servers = ("tests/wire", "tests/contract/test_contract.py")
+    session.run("pytest", *searches, *servers, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
 
 
 @nox.session

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from backends import THOROUGH
 from crash import evidence
 from crash.forkserver import FAULTY, FreshInterpreters, command
 from crash.interpreters import environment
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from crash.rig import Job
 
 KILLED = -9
-LATE = 2
 LONGEST_SECONDS = 0.04
 """How long after it has opened its driver a process may live that is killed from outside."""
 TRIES = 20
@@ -106,12 +104,8 @@ class Enumeration:
             return Undisturbed(_outcome(place), evidence.effects(last), points)
 
     def sampled(self, points: Sequence[str], job: Job) -> list[str]:
-        """Return one of every few points, beginning elsewhere in each case; all of them where ``every`` is 1.
-
-        What is written late passes the points of what is written at once: fewer of them will do there.
-        """
-        every = self.every * (LATE if job.durability != "sync" and not THOROUGH else 1)
-        return list(points[sum(job.case.encode()) % every :: every])
+        """Return one of every few points, beginning elsewhere in each case; all of them where ``every`` is 1."""
+        return list(points[sum(job.case.encode()) % self.every :: self.every])
 
     def at_each(self, job: Job, truth: Undisturbed, points: Iterable[str] | None = None) -> Report:
         """Kill the first process at each point; the second sees the case through."""

@@ -582,7 +582,7 @@ sessions_ = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(
     name=texts,
     status=st.sampled_from(
