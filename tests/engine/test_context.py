@@ -97,6 +97,22 @@ def test_a_run_that_began_without_a_context_takes_none_later(engine):
     assert flow.invoke(Command(resume="yes"), thread_id="t") == ["None", "None", "None", "yes"]
 
 
+@pytest.mark.parametrize("context", [None, User("eve")])
+@pytest.mark.parametrize("first", ["__input__", "__copy__"])
+def test_a_run_that_update_state_recorded_begins_with_the_context_it_is_given(engine, first, context):
+    """As in LangGraph, where a context belongs to a call; there ``update_state`` has none to give."""
+    flow = asking(User)
+    flow.invoke("x", thread_id="t", context=User("ada"))
+    config = {"configurable": {"thread_id": "t"}}
+    flow.update_state(config, "y" if first == "__input__" else None, as_node=first)
+    recorded = None if first == "__input__" else User("ada")
+    flow.invoke(None, config, context=context)
+    with pytest.raises(ContextChanged):
+        flow.invoke(None, config, context=User("bob"))
+    ended = flow.invoke(Command(resume="yes"), config)
+    assert ended == [repr(context or recorded)] * 3 + ["yes"]
+
+
 def test_a_finished_run_gives_its_result_whatever_context_is_passed_and_a_new_run_takes_its_own(engine):
     @entrypoint(context_schema=User)
     def flow(given: str, runtime: Runtime[User]) -> str:

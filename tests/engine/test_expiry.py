@@ -18,6 +18,7 @@ from milepost.errors import (
     InterruptExpired,
     InvalidQuestion,
     NotSerializable,
+    RunCancelled,
 )
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -259,3 +260,32 @@ def test_a_cancelled_run_asks_anew_and_its_time_begins_anew(engine, clock):
     (asked,) = defaulting.invoke(None, thread_id="t")["__interrupt__"]
     assert defaulting.invoke(Command(resume="yes"), thread_id="t") == "yes"
     assert asked.expires_at is not None
+
+
+def test_what_another_one_was_answered_beside_has_its_time_anew_too_if_the_run_was_cancelled(engine, clock):
+    @task
+    def ask(what: str) -> object:
+        return interrupt(what, expires_in=60, default="nobody said no")
+
+    @task
+    def stop(answer: object) -> None:
+        if not stopped:
+            stopped.append(answer)
+            flow.cancel(thread_id="t")
+
+    @entrypoint
+    def flow(_: str) -> list[object]:
+        first, second = ask("first"), ask("second")
+        stop(first.result()).result()
+        return [first.result(), second.result()]
+
+    stopped: list[object] = []
+    asked = flow.invoke("x", thread_id="t")["__interrupt__"]
+    clock.advance(50)
+    with pytest.raises(RunCancelled):
+        flow.invoke(Command(resume={asked[0].id: "yes"}), thread_id="t")
+    clock.advance(50)
+    (again,) = flow.invoke(None, thread_id="t")["__interrupt__"]
+    assert (again.value, again.expires_at) == ("second", START + timedelta(seconds=160))
+    clock.advance(60)
+    assert flow.invoke(None, thread_id="t") == ["yes", "nobody said no"]

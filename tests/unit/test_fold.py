@@ -386,6 +386,21 @@ def test_a_cancelled_run_asks_nothing_and_asks_again_when_it_goes_on():
     assert len(state.rejected) == 1
 
 
+def test_only_a_run_that_nobody_has_begun_takes_a_context_when_it_goes_on():
+    given = Value(text="1")
+    again = Retried(at="now", owner=owner("a"), context=given)
+    planted = folded(("a", started(), Cancelled(at="now", planted=True)), again)
+    assert (planted.run.started.context, planted.run.planted, reasons(planted)) == (given, False, [])
+    for before in (
+        [started(), cancelled()],
+        [started(), failed()],
+        [("a", started(), Cancelled(at="now", planted=True)), retried(), cancelled()],
+    ):
+        begun = folded(*before, again)
+        assert reasons(begun) == ["retried: the run has begun, with the context it has"]
+        assert (begun.run.started.context, begun.status in {Status.CANCELLED, Status.FAILED}) == (None, True)
+
+
 def test_an_abandoned_run_remembers_what_it_asked_and_asks_nothing():
     state = folded(started(), interrupted("q"), ("b", abandoned()))
     assert (state.run.pending, state.run.asks) == (("q",), ())

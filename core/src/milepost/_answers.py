@@ -145,10 +145,14 @@ def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
 def check_context(thread: str, run: RunState, context: Value | None) -> None:
     """Hold the context of a resume against the run's own, which it keeps; the same one may be given again.
 
+    A run that was only recorded, and that nobody has begun, takes any.
+
     Raises:
         ContextChanged: it is another.
     """
-    if context is not None and run.status not in CLOSED and context != run.started.context:
+    if context is None or run.planted or run.status in CLOSED:
+        return
+    if context != run.started.context:
         began = "without one" if run.started.context is None else f"with {run.started.context.text}"
         raise ContextChanged(
             f"the run of thread {thread!r} began {began} and is to go on with the context {context.text}: "

@@ -144,7 +144,7 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
         )
     if isinstance(request, Start):
         if run is not None and request.parent is not None and run.started.parent == request.parent:
-            return go_on(run, owner, now)  # the call that asks began it before its process died
+            return go_on(run, owner, now, request.context)  # the call that asks began it before its process died
         return begin(state, request, owner, now)
     if not isinstance(request, Resume | Continue):
         return request.decide(state, owner, now)
@@ -155,7 +155,7 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
         late = expired(run, now)
         given = answers(state.thread, run, request, late)
         return (Resumed(at=now, owner=owner, answers=given, expired=late),)
-    return go_on(run, owner, now)
+    return go_on(run, owner, now, request.context)
 
 
 def begin(
@@ -199,11 +199,15 @@ def abandoned(state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...]:
     return (*claim, Abandoned(at=now, run=run.id))
 
 
-def go_on(run: RunState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
-    """Return the records that continue a run after an error, a cancellation or a crash."""
+def go_on(run: RunState, owner: Owner, now: str, given: Value | None) -> tuple[Record, ...] | Settled:
+    """Return the records that continue a run after an error, a cancellation or a crash.
+
+    A run that was only recorded begins with the context that is given, if any is.
+    """
     if run.status in {Status.FAILED, Status.CANCELLED}:
         calls = run.failed.caused_by if run.failed is not None else ()
-        return (Retried(at=now, owner=owner, voids=voided(run, calls)),)
+        context = given if run.planted and given != run.started.context else None
+        return (Retried(at=now, owner=owner, voids=voided(run, calls), context=context),)
     if run.status is Status.RUNNING:
         return (Claimed(at=now, owner=owner),)
     late = expired(run, now) if run.status is Status.INTERRUPTED else ()

@@ -59,6 +59,7 @@ class RunState:
         "observed",
         "outcomes",
         "pending",
+        "planted",
         "position",
         "questions",
         "rested",
@@ -88,6 +89,7 @@ class RunState:
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
+        self.planted = False  # recorded, and begun by nobody yet
         self.rested: str | None = None
         # For those who look, no decision depends on it: who worked when, when questions were first asked and answered,
         # the names of calls that had begun at the last rest, and the failures that were tried again.
@@ -346,6 +348,11 @@ def _retried(state: ThreadState, record: Retried, position: int, _session: str) 
     run = state.run
     if run is None or run.status not in {Status.FAILED, Status.CANCELLED}:
         return "the run neither failed nor was cancelled"
+    if record.context is not None:
+        if not run.planted:
+            return "the run has begun, with the context it has"
+        run.started = replace(run.started, context=record.context)
+    run.planted = False
     _void(run, record.voids, {} if run.failed is None else run.failed.heard_at)
     run.attempts.pop(_ids.ROOT, None)
     run.work(record, position)
@@ -458,9 +465,12 @@ def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: s
     run = state.run
     assert run is not None  # noqa: S101
     run.rest(Status.CANCELLED, record.at)
-    for id_ in run.pending:  # withdrawn: whoever asks it again gives it its time anew
-        run.questions[id_] = replace(run.questions[id_], expires=None)
+    for id_, question in run.questions.items():
+        if id_ not in run.answers and id_ not in run.expired:
+            # Withdrawn, also if it went on waiting beside an answer: whoever asks it again gives it its time anew.
+            run.questions[id_] = replace(question, expires=None)
     run.pending = ()
+    run.planted = record.planted
     run.written |= record.written
     return None
 

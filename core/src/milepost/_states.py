@@ -225,8 +225,8 @@ class States(Declared[I, R]):
             config: the thread; a ``checkpoint_id`` in it names the new run's parent.
             values: the result.
             as_node: the workflow's name, like None. ``"__input__"`` records ``values`` as the input of a run that
-                ``invoke(None)`` begins; ``"__copy__"`` likewise a run with the input of the addressed run, or the
-                newest; ``"__end__"`` with None abandons an open run and writes nothing.
+                ``invoke(None)`` begins, with the ``context`` it gives; ``"__copy__"`` likewise a run with the input of
+                the addressed run, or the newest; ``"__end__"`` with None abandons an open run and writes nothing.
             thread_id: the thread, in place of the config's.
 
         Raises:

@@ -50,7 +50,7 @@ class Replay(Struct):
             asked_before = parent is not None and run.started.parent == parent
             if asked_before or (run.id == self.origin.run and run.status not in CLOSED):
                 check_context(state.thread, run, self.context)
-                return go_on(run, owner, now)
+                return go_on(run, owner, now, self.context)
             if not self.has_input:
                 return self._written(state.thread, run)
         return begin(state, self.start, owner, now, source="fork")
@@ -99,7 +99,7 @@ class Plant(Struct):
     def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...]:
         """Return the records."""
         records = begin(state, self.start, owner, now, source=self.source)
-        return (*records, Cancelled(at=now, reason=NOT_BEGUN))
+        return (*records, Cancelled(at=now, reason=NOT_BEGUN, planted=True))
 
 
 class Cancel(Struct):

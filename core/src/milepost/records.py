@@ -313,12 +313,16 @@ class Resumed(Struct):
 
 
 class Retried(Struct):
-    """A failed or cancelled run goes on; the outcomes of ``voids`` no longer count."""
+    """A failed or cancelled run goes on; the outcomes of ``voids`` no longer count.
+
+    ``context`` is in place of the one it was recorded with; legal where the run has not begun.
+    """
 
     kind: ClassVar[str] = "retried"
     at: str
     owner: Owner
     voids: tuple[str, ...] = ()
+    context: Value | None = None
 
 
 class Finished(Struct):
@@ -350,13 +354,15 @@ class Failed(Struct):
 class Cancelled(Struct):
     """Somebody stopped the run: it rests and asks nothing, until it is continued or abandoned.
 
-    ``written`` counts custom events by frame.
+    ``written`` counts custom events by frame. ``planted`` says that the run was only recorded, for another session to
+    begin.
     """
 
     kind: ClassVar[str] = "cancelled"
     at: str
     reason: str | None = None
     written: Mapping[str, int] = MappingProxyType({})
+    planted: bool = False
 
 
 class Abandoned(Struct):
