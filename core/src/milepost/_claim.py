@@ -144,7 +144,9 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
         )
     if isinstance(request, Start):
         if run is not None and request.parent is not None and run.started.parent == request.parent:
-            return go_on(run, owner, now, request.context)  # the call that asks began it before its process died
+            return go_on(
+                run, owner, now, request.context
+            )  # the call that asks began it before its process died
         return begin(state, request, owner, now)
     if not isinstance(request, Resume | Continue):
         return request.decide(state, owner, now)
