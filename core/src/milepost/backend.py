@@ -33,6 +33,14 @@ class Capability(StrEnum):
     """Several processes may use one backend at once."""
     MULTI_HOST = "multi-host"
     """Several hosts may."""
+    FILTERS = "filters"
+    """A store's ``_scan`` leaves out most of what a filter does not match; without it, all is read and looked at."""
+    FULL_TEXT = "full-text"
+    """A store's ``_rank`` finds words."""
+    VECTORS = "vectors"
+    """A store's ``_rank`` finds what is near an embedding."""
+    EXPIRY = "expiry"
+    """A store finds expired items by an index, or the backend removes them by itself."""
 
 
 class Backend(ABC):

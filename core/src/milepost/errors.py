@@ -381,6 +381,10 @@ class InvalidItem(MilepostError, ValueError):
     """A store was given a namespace, key, value or filter that it does not take. Nothing was changed."""
 
 
+class InvalidIndex(MilepostError, ValueError):
+    """What ``index=`` or ``ttl=`` of a store says cannot be, or ``embed`` returned what it must not."""
+
+
 class InvalidCodec(MilepostError, ValueError):
     """A type or a signing key cannot be given to the codec so. Change the call as the text says."""
 
@@ -459,6 +463,46 @@ class TooLarge(StorageError):
         super().__init__(
             f"{what} of {size} bytes for thread {thread_id!r} is over this backend's limit of {limit} bytes; {remedy}"
         )
+
+
+class ItemTooLarge(StorageError):
+    """An item is larger than the backend takes; nothing was written. ``size`` and ``limit`` are in bytes."""
+
+    def __init__(self, *, namespace: tuple[str, ...], key: str, size: int, limit: int) -> None:
+        self.namespace = namespace
+        self.key = key
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"item {key!r} in namespace {namespace!r} has {size} bytes, over this backend's limit of {limit} bytes; "
+            f"keep large values elsewhere and put a reference to them"
+        )
+
+
+class VersionConflict(StorageError):
+    """A write with ``if_version=`` came too late: somebody else wrote the item. Read it, and decide again.
+
+    ``expected`` is the version that was asked for, ``found`` the item's; 0 where there is no item.
+    """
+
+    def __init__(self, *, namespace: tuple[str, ...], key: str, expected: int, found: int) -> None:
+        self.namespace = namespace
+        self.key = key
+        self.expected = expected
+        self.found = found
+        now = f"is at version {found}" if found else "does not exist"
+        wanted = f"version {expected}" if expected else "no item"
+        super().__init__(
+            f"item {key!r} in namespace {namespace!r} {now}, and {wanted} was expected: read it again, then decide"
+        )
+
+
+class SearchUnsupported(StorageError):
+    """The store has no search of this kind. ``capability`` is what a driver with it declares."""
+
+    def __init__(self, message: str, *, capability: str) -> None:
+        self.capability = capability
+        super().__init__(message)
 
 
 class TargetDiffers(StorageError):

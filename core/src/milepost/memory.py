@@ -7,21 +7,26 @@ process.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from milepost._embedding import cosine
 from milepost._struct import Struct
+from milepost._words import bm25
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, InvalidURL, PositionTaken, StorageError
 from milepost.fork import PerProcess
-from milepost.store import Store, StoredItem
+from milepost.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Sequence
 
+    from milepost._embedding import IndexConfig
     from milepost.checkpoint import Head, HeadQuery, Swap
-    from milepost.store import Namespace
+    from milepost.items import Change, StoredItem
+    from milepost.scans import Query, Scan
+    from milepost.store import TTLConfig
     from milepost.url import URL
 
 S = TypeVar("S")
@@ -55,11 +60,37 @@ class _Journals:
 
 
 class _Items:
-    """What a memory store keeps. A forked child has its own copy, and its own lock."""
+    """What a memory store keeps, in the order of addresses. A forked child has its own copy, and its own lock."""
 
     def __init__(self) -> None:
         self.lock = PerProcess(threading.Lock)
-        self.items: dict[tuple[Namespace, str], StoredItem] = {}
+        self.items: dict[str, StoredItem] = {}
+        self.order: list[str] = []
+
+    def change(self, change: Change) -> bool:
+        """Apply a compare-and-set."""
+        found = self.items.get(change.address)
+        if (None if found is None else found.version) != (None if change.old is None else change.old.version):
+            return False
+        if change.new is not None:
+            if found is None:
+                insort(self.order, change.address)
+            self.items[change.address] = change.new
+        elif found is not None:
+            del self.items[change.address]
+            del self.order[bisect_left(self.order, change.address)]
+        return True
+
+    def asked(self, scan: Scan) -> Iterator[StoredItem]:
+        """Yield what a scan asks for."""
+        begin = max(bisect_left(self.order, scan.prefix), bisect_right(self.order, scan.after))
+        for number in range(begin, len(self.order)):
+            place = self.order[number]
+            if not place.startswith(scan.prefix):
+                return
+            found = self.items[place]
+            if found.is_expired(scan.now) is scan.expired:
+                yield found
 
 
 _journals: Final[dict[str, _Journals]] = {}
@@ -173,12 +204,17 @@ class MemoryCheckpointer(Checkpointer):
 
 
 class MemoryStore(Store):
-    """Keeps items in this process, as bytes: what is read is never the object that was put."""
+    """Keeps items in this process, as bytes: what is read is never the object that was put.
+
+    ``index`` and ``ttl`` are as in :class:`~milepost.store.Store`.
+    """
 
     DRIVER_API = 1
     options = _StoreOptions
+    capabilities = frozenset({Capability.FULL_TEXT, Capability.VECTORS, Capability.EXPIRY})
 
-    def __init__(self) -> None:
+    def __init__(self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> None:
+        super().__init__(index=index, ttl=ttl)
         self._data = _Items()
         self._name = ""
 
@@ -198,34 +234,35 @@ class MemoryStore(Store):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_shown(self._name)!r})"
 
-    def _get(self, namespace: Namespace, key: str) -> StoredItem | None:
+    def _load(self, addresses: Sequence[str]) -> Sequence[StoredItem | None]:
         with self._data.lock.get():
-            return self._data.items.get((namespace, key))
+            return [self._data.items.get(place) for place in addresses]
 
-    def _put(self, namespace: Namespace, key: str, data: bytes, now: datetime) -> None:
+    def _swap(self, changes: Sequence[Change]) -> Sequence[bool]:
         with self._data.lock.get():
-            old = self._data.items.get((namespace, key))
-            created = now if old is None else old.created_at
-            self._data.items[namespace, key] = StoredItem(
-                namespace=namespace, key=key, data=data, created_at=created, updated_at=now
+            return [self._data.change(change) for change in changes]
+
+    def _scan(self, scan: Scan) -> Sequence[StoredItem]:
+        with self._data.lock.get():
+            return list(islice(self._data.asked(scan), scan.limit))
+
+    def _rank(self, scan: Scan, query: Query, offset: int) -> Sequence[tuple[StoredItem, float]]:
+        with self._data.lock.get():
+            asked = list(self._data.asked(scan))
+            texts = [each.text.split() for each in self._data.items.values() if each.text]
+        if query.vector:
+            scored = (
+                (each, max(cosine(query.vector, vector) for vector in each.vectors))
+                for each in asked
+                if each.vectors
             )
-
-    def _delete(self, namespace: Namespace, key: str) -> None:
-        with self._data.lock.get():
-            self._data.items.pop((namespace, key), None)
-
-    def _scan(
-        self, prefix: Namespace, after: tuple[Namespace, str] | None, limit: int
-    ) -> Sequence[StoredItem]:
-        with self._data.lock.get():
-            found = [entry for entry in self._data.items.items() if entry[0][0][: len(prefix)] == prefix]
-        found.sort(key=lambda entry: entry[0])
-        begin = 0 if after is None else bisect_right(found, after, key=lambda entry: entry[0])
-        return [item for _, item in found[begin : begin + limit]]
-
-    def _namespaces(self) -> Sequence[Namespace]:
-        with self._data.lock.get():
-            return sorted({namespace for namespace, _ in self._data.items})
+        else:
+            weigh = bm25(texts, query.words)
+            scored = (
+                (each, weigh(each.text.split())) for each in asked if {*query.words} <= {*each.text.split()}
+            )
+        ranked = sorted(scored, key=lambda entry: (-entry[1], entry[0].address))
+        return ranked[offset : offset + scan.limit]
 
 
 def _name(url: URL) -> str:

@@ -1,125 +1,213 @@
 """The contract of a store: items in namespaces; final methods, and a driver's hooks.
 
 A store is long-term memory: JSON-like items, shared by all threads. Names and meaning are LangGraph's. A
-driver subclasses :class:`Store` and fills in the hooks (``_get``, ``_put``, …) on bytes; validation,
-encoding, filters and paging live here.
+driver subclasses :class:`Store` and fills in the hooks (``_load``, ``_swap``, ``_scan``) on bytes and plain records;
+validation, encoding, versions, lives, filters and paging live here.
 """
 
 from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
-from milepost import serde
+from milepost import _given, _ids, _writes, filters, items, serde
 from milepost._clock import SystemClock
-from milepost._struct import Struct
 from milepost._twin import twin
-from milepost.backend import Backend
-from milepost.errors import InvalidItem
+from milepost.backend import Backend, Capability
+from milepost.errors import Corrupt, InvalidIndex, InvalidItem, ItemTooLarge, SearchUnsupported
+from milepost.items import Change, Item, Namespace, SearchItem, StoredItem
+from milepost.scans import PAGE, Query, Scan, onward, passed, past
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import timedelta
 
     from milepost._clock import Clock
+    from milepost._embedding import Index, IndexConfig
+    from milepost._writes import Write
+    from milepost.operations import Op
 
-Namespace: TypeAlias = tuple[str, ...]
+__all__ = ["BaseStore", "Item", "Namespace", "Page", "SearchItem", "Store", "TTLConfig"]
 
-_PAGE: Final = 256
-
-
-class Item(Struct):
-    """What a store keeps under a namespace and a key. ``value`` is the reader's own copy; times are UTC."""
-
-    namespace: Namespace
-    key: str
-    value: dict[str, Any]
-    created_at: datetime
-    updated_at: datetime
+_SWEEP_SECONDS: Final = 60.0
+_UNSET: Final[Any] = type("_Unset", (), {"__repr__": lambda _: "(the store's)"})()
 
 
-class StoredItem(Struct):
-    """An item as a driver keeps it: ``data`` is ASCII JSON."""
+class TTLConfig(TypedDict, total=False):
+    """How long items live. ``default_ttl`` is in minutes, None for ever; ``refresh_on_read`` is True unless set."""
 
-    namespace: Namespace
-    key: str
-    data: bytes
-    created_at: datetime
-    updated_at: datetime
+    default_ttl: float | None
+    refresh_on_read: bool
+
+
+class Page(list[SearchItem]):
+    """The items of a search. ``cursor`` is what finds the next page, None where this is the last."""
+
+    cursor: str | None = None
 
 
 class Store(Backend):
     """A driver that keeps items. Public methods are final; a driver fills in the hooks.
 
     A namespace is a non-empty tuple of non-empty str, of any characters. A value is a mapping with str keys,
-    of what :mod:`milepost.serde` can keep. Methods may be called from any thread.
+    of what :mod:`milepost.serde` can keep. Methods may be called from any thread. What is written is durable when the
+    call returns, and every later read of any process finds it.
+
+    Args:
+        index: how values are embedded, for search by meaning (:class:`~milepost._embedding.IndexConfig`).
+        ttl: how long items live (:class:`TTLConfig`).
+
+    Raises:
+        InvalidIndex: one of both is malformed.
+        SearchUnsupported: this driver keeps no embeddings.
     """
 
     clock: Clock = SystemClock()
-    """What tells ``created_at`` and ``updated_at``."""
+    """What tells ``created_at``, ``updated_at`` and when a life is over."""
+    max_item_bytes: int | None = None
+    """The largest value that the backend takes, in bytes of JSON; None where only memory limits it."""
+
+    _index: Index | None = None
+    _default_ttl: float | None = None
+    _refreshes = True
+    _swept = 0.0
+
+    def __init__(self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> None:
+        self.configure(index=index, ttl=ttl)
+
+    def configure(self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None) -> None:
+        """Set what the constructor can set too, for a store that was opened by its URL.
+
+        Raises:
+            InvalidIndex: one of both is malformed.
+            SearchUnsupported: this driver keeps no embeddings.
+        """
+        if index is not None:
+            if Capability.VECTORS not in self.capabilities:
+                raise self._unsupported("embeddings, so index= has no place here", Capability.VECTORS)
+            from milepost._embedding import Index
+
+            self._index = Index(index)
+        if ttl is not None:
+            unknown = sorted(set(ttl) - {"default_ttl", "refresh_on_read"})
+            if unknown:
+                raise InvalidIndex(f"ttl= takes default_ttl and refresh_on_read, not {unknown[0]!r}")
+            self._default_ttl = _given.seconds(ttl.get("default_ttl"))
+            self._refreshes = bool(ttl.get("refresh_on_read", True))
 
     # -- for users: final ----------------------------------------------------------------------------------
 
-    def get(self, namespace: Namespace, key: str) -> Item | None:
-        """Return the item, or None where there is none.
+    def get(self, namespace: Namespace, key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """Return the item, or None where there is none, or its time is over.
+
+        ``refresh_ttl`` says whether its life begins anew; by default as ``ttl=`` of the store says.
 
         Raises:
             InvalidItem: the namespace or the key is malformed.
             UnknownType: the value holds a type that is not registered here.
         """
         self._check_open()
-        found = self._get(_namespace(namespace), _key(key))
-        return None if found is None else _item(found)
+        place = items.address(_given.namespace(namespace), _given.key(key))
+        return self._get([place], refresh_ttl=refresh_ttl)[0]
 
-    def put(self, namespace: Namespace, key: str, value: Mapping[str, Any] | None) -> None:
+    def put(  # noqa: PLR0913 - LangGraph's signature, and conditions
+        self,
+        namespace: Namespace,
+        key: str,
+        value: Mapping[str, Any] | None,
+        index: Sequence[str] | bool | None = None,  # noqa: FBT001 - LangGraph's signature
+        *,
+        ttl: float | timedelta | None = _UNSET,
+        if_version: int | None = None,
+        once: bool | str = False,
+    ) -> int:
         """Keep a value under a key, in place of what was there; ``created_at`` stays. ``None`` deletes.
+
+        Args:
+            namespace: where it lies.
+            key: under which name.
+            value: a mapping with str keys.
+            index: which fields a search by ``query`` looks at: paths as in ``IndexConfig``; False for none, None for
+                those of the store.
+            ttl: how long it lives, in minutes or as a timedelta; None for ever. By default as ``ttl=`` of the store
+                says.
+            if_version: write only if the item has this version; 0 means only if there is none.
+            once: True in a task: this write counts once for the call, however often the task is run again, also after
+                its run was taken over; nothing happens then. A str is a key of your own. An item remembers its last 32.
+
+        Returns:
+            The item's version now; 0 where it was deleted.
 
         Raises:
             InvalidItem: the namespace or the key is malformed, or the value is no mapping with str keys.
             NotSerializable: something inside the value cannot be kept exactly.
+            VersionConflict: ``if_version`` does not hold; nothing was written.
+            ItemTooLarge: the value is over the backend's limit.
+            OutsideWorkflow: ``once=True`` where no workflow runs.
         """
-        if value is None:
-            self.delete(namespace, key)
-            return
         self._check_open()
-        space, name = _namespace(namespace), _key(key)
-        text = serde.encode(_value(value), where=_where(space, name), identity=_identity(space, name))
-        self._put(space, name, text.encode("ascii"), self.clock.now())
+        write = self._write(namespace, key, value, index, ttl=ttl, if_version=if_version, once=once)
+        return self._apply([write])[write.address]
 
-    def delete(self, namespace: Namespace, key: str) -> None:
+    def delete(self, namespace: Namespace, key: str, *, if_version: int | None = None) -> None:
         """Delete an item; deleting an unknown one does nothing.
 
         Raises:
             InvalidItem: the namespace or the key is malformed.
+            VersionConflict: ``if_version`` is given and not the item's; nothing was deleted.
         """
-        self._check_open()
-        self._delete(_namespace(namespace), _key(key))
+        self.put(namespace, key, None, if_version=if_version)
 
-    def search(
+    def search(  # noqa: PLR0913 - LangGraph's signature, and a cursor
         self,
         namespace_prefix: Namespace,
         /,
         *,
+        query: str | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - LangGraph's name
         limit: int = 10,
         offset: int = 0,
-    ) -> list[Item]:
+        cursor: str | None = None,
+        refresh_ttl: bool | None = None,
+    ) -> Page:
         """Return the items at and below a namespace, in the order of namespace and key; ``()`` means all.
 
-        ``filter`` keeps items whose value has each of its keys with an equal value; a mapping inside it is
-        matched the same way. Filtering comes before ``offset`` and ``limit``.
+        Args:
+            namespace_prefix: where to look.
+            query: text to find: by meaning where the store has an ``index=``, else all of its words. The best come
+                first, each with its ``score``; those that fit alike in the order of namespace and key.
+            filter: what a value must match (:mod:`milepost.filters`). It comes before ``offset`` and ``limit``.
+            limit: how many to return at most.
+            offset: how many to pass over.
+            cursor: the ``cursor`` of an earlier page: go on after it. Items written meanwhile neither repeat others nor
+                hide them, unless there is a ``query``.
+            refresh_ttl: whether the lives of those returned begin anew; by default as ``ttl=`` of the store says.
 
         Raises:
-            InvalidItem: the prefix, the filter, ``limit`` or ``offset`` is malformed.
+            InvalidItem: the prefix, the filter, the cursor, ``limit`` or ``offset`` is malformed.
+            SearchUnsupported: there is a ``query``, and the store has neither an index nor full-text search.
         """
         self._check_open()
-        prefix = _labels(namespace_prefix, "namespace prefix")
-        wanted = _filter(filter or {})
-        _check_page(limit, offset)
-        matching = (item for item in self._walk(prefix) if _matches(item.value, wanted))
-        return _slice(matching, limit, offset)
+        prefix = items.below(_given.labels(namespace_prefix, "namespace prefix"))
+        _given.check_page(limit, offset)
+        scan = Scan(prefix=prefix, after="", limit=PAGE, now=self.clock.now(), filter=filters.parse(filter))
+        if query is None:
+            if cursor is not None:
+                scan = onward(scan, cursor)
+            found: Iterable[tuple[StoredItem, float | None]] = ((item, None) for item in self._walk(scan))
+        else:
+            offset += passed(cursor)
+            found = self._ranked(scan, self._asked(query))
+        taken = list(islice(self._matching(found, scan), offset, offset + limit + 1))
+        page = Page(self._returned(taken[:limit], refresh_ttl=refresh_ttl))
+        if len(taken) > limit > 0:
+            page.cursor = (
+                f"after {taken[limit - 1][0].address}" if query is None else f"past {offset + limit}"
+            )
+        return page
 
     def list_namespaces(
         self,
@@ -139,13 +227,39 @@ class Store(Backend):
             InvalidItem: a prefix, suffix, depth, ``limit`` or ``offset`` is malformed.
         """
         self._check_open()
-        first = _labels(prefix or (), "prefix")
-        last = _labels(suffix or (), "suffix")
-        if max_depth is not None and max_depth < 1:
-            raise InvalidItem(f"max_depth is at least 1, not {max_depth!r}")
-        _check_page(limit, offset)
-        found = (space for space in self._namespaces() if _begins(space, first) and _ends(space, last))
-        return sorted({space[:max_depth] for space in found})[offset : offset + limit]
+        first = _given.labels(prefix or (), "prefix")
+        last = _given.labels(suffix or (), "suffix")
+        _given.check_depth(max_depth)
+        _given.check_page(limit, offset)
+        return list(islice(self._spaces(first, last, max_depth), offset, offset + limit))
+
+    def batch(self, ops: Iterable[Op]) -> list[Any]:
+        """Do several things in their order, each seeing what those before it did; return what each gives.
+
+        Writes side by side go to the backend together where it can take them so; each is still applied for itself:
+        where a condition does not hold, the writes beside it are applied, and what comes later is not done. All are
+        checked before the first is done.
+
+        Raises:
+            InvalidItem: an operation is malformed; nothing was done.
+            MilepostError: what :meth:`get`, :meth:`put`, :meth:`search` and :meth:`list_namespaces` raise.
+        """
+        self._check_open()
+        from milepost._batch import run
+
+        return run(self, list(ops))
+
+    def sweep_ttl(self) -> int:
+        """Remove what expired, and return how many items that were. They are never returned, swept or not.
+
+        Drivers that declare ``expiry`` sweep by the way; on others, call it now and then.
+        """
+        self._check_open()
+        swept, scan = 0, cast("Scan | None", self._expired())
+        while scan is not None:
+            gone, scan = self._sweep(scan)
+            swept += gone
+        return swept
 
     # -- in coroutines -------------------------------------------------------------------------------------
 
@@ -154,59 +268,240 @@ class Store(Backend):
     adelete = twin(delete)
     asearch = twin(search)
     alist_namespaces = twin(list_namespaces)
+    abatch = twin(batch)
+    asweep_ttl = twin(sweep_ttl)
 
     # -- for drivers: hooks --------------------------------------------------------------------------------
 
     @abstractmethod
-    def _get(self, namespace: Namespace, key: str) -> StoredItem | None:
-        """Return the item as it was last put, or None."""
+    def _load(self, addresses: Sequence[str]) -> Sequence[StoredItem | None]:
+        """Return what lies at each address as it was last set, expired or not; None where nothing does.
 
-    @abstractmethod
-    def _put(self, namespace: Namespace, key: str, data: bytes, now: datetime) -> None:
-        """Set the item; in the same step, keep its ``created_at`` where it exists."""
+        Read-your-writes, also across processes: a stale answer is a fault.
 
-    @abstractmethod
-    def _delete(self, namespace: Namespace, key: str) -> None:
-        """Delete exactly this item."""
-
-    @abstractmethod
-    def _scan(
-        self, prefix: Namespace, after: tuple[Namespace, str] | None, limit: int
-    ) -> Sequence[StoredItem]:
-        """Return up to ``limit`` items at and below the prefix, past ``after``, by namespace, then key.
-
-        Labels are compared whole: ``("a",)`` is no prefix of ``("ab",)``.
+        Raises:
+            Corrupt: an item cannot be read.
+            StorageUnavailable: the backend cannot now.
         """
 
     @abstractmethod
-    def _namespaces(self) -> Sequence[Namespace]:
-        """Return each namespace that holds an item, once."""
+    def _swap(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """Apply compare-and-sets at different addresses, each for itself; return for each whether it was applied.
 
-    # -- helpers -------------------------------------------------------------------------------------------
+        A change applies where what is there has the version of ``old``, or nothing is there where ``old`` is None. It
+        is durable when this returns. An item is never torn, and never seen half changed.
 
-    def _walk(self, prefix: Namespace) -> Iterator[Item]:
-        after: tuple[Namespace, str] | None = None
+        Raises:
+            StorageUnavailable: which of them were applied is unknown.
+        """
+
+    @abstractmethod
+    def _scan(self, scan: Scan) -> Sequence[StoredItem]:
+        """Return up to ``limit`` items that are asked for, by address; fewer only where there are no more.
+
+        Addresses are compared by code point, which is by bytes of UTF-8. ``after`` is any text, empty to begin.
+        """
+
+    def _rank(self, scan: Scan, query: Query, offset: int) -> Sequence[tuple[StoredItem, float]]:  # noqa: ARG002 - a hook
+        """Return items that are asked for with their scores, the highest first, then by address; from ``offset`` on.
+
+        Only where ``FULL_TEXT`` or ``VECTORS`` is declared. ``after`` is empty here. With words, an item is meant if
+        its ``text`` has them all; with a vector, if it has ``vectors``, and its score is the highest cosine of them.
+        """
+        raise self._unsupported("a search by query", Capability.FULL_TEXT)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def _get(self, places: Sequence[str], *, refresh_ttl: bool | None) -> list[Item | None]:
+        now = self.clock.now()
+        found = self._retrying(self._load, places)
+        live = [(item, None) for item in found if item is not None and not item.is_expired(now)]
+        kept = {item.address: item for item, _ in self._refreshed(live, refresh_ttl=refresh_ttl)}
+        return [None if place not in kept else _item(kept[place]) for place in places]
+
+    def _walk(self, scan: Scan) -> Iterator[StoredItem]:
         while True:
-            page = self._scan(prefix, after, _PAGE)
-            yield from map(_item, page)
-            if len(page) < _PAGE:
+            page = self._retrying(self._scan, scan)
+            yield from page
+            if len(page) < scan.limit:
                 return
-            after = (page[-1].namespace, page[-1].key)
+            scan = past(scan, page[-1].address)
+
+    def _ranked(self, scan: Scan, query: Query) -> Iterator[tuple[StoredItem, float]]:
+        if query == Query():  # a query without words finds nothing
+            return
+        offset = 0
+        while True:
+            page = self._retrying(self._rank, scan, query, offset)
+            yield from page
+            if len(page) < scan.limit:
+                return
+            offset += len(page)
+
+    def _matching(
+        self, found: Iterable[tuple[StoredItem, float | None]], scan: Scan
+    ) -> Iterator[tuple[StoredItem, float | None]]:
+        """Yield what a search means, whatever the driver leaves to be looked at."""
+        for item, score in found:
+            if not item.is_expired(scan.now) and (
+                scan.filter == filters.EVERYTHING or filters.matches(scan.filter, _value_of(item))
+            ):
+                yield item, score
+
+    def _returned(
+        self, found: Sequence[tuple[StoredItem, float | None]], *, refresh_ttl: bool | None
+    ) -> Iterator[SearchItem]:
+        for item, score in self._refreshed(found, refresh_ttl=refresh_ttl):
+            yield SearchItem(**_fields(item), score=score)
+
+    def _refreshed(
+        self, found: Sequence[tuple[StoredItem, float | None]], *, refresh_ttl: bool | None
+    ) -> Sequence[tuple[StoredItem, float | None]]:
+        """Give those that expire their lives anew. One that somebody writes meanwhile has a new life already."""
+        if not (self._refreshes if refresh_ttl is None else refresh_ttl):
+            return found
+        now = self.clock.now()
+        fresh = {item.address: _writes.refreshed(item, now) for item, _ in found if item.ttl is not None}
+        if not fresh:
+            return found
+        old = {item.address: item for item, _ in found}
+        changes = [Change(address=place, old=old[place], new=new) for place, new in fresh.items()]
+        self._retrying(self._swap, changes)
+        return [(fresh.get(item.address, item), score) for item, score in found]
+
+    def _asked(self, query: object) -> Query:
+        if not isinstance(query, str):
+            raise InvalidItem(f"a query is a str, not {query!r}")
+        if self._index is not None:
+            return Query(vector=self._index.embedding_of_query(query))
+        if Capability.FULL_TEXT not in self.capabilities:
+            raise self._unsupported(
+                "full-text search; leave query= out, use filter=, or keep the items in sqlite",
+                Capability.FULL_TEXT,
+            )
+        from milepost._words import words
+
+        return Query(words=tuple(dict.fromkeys(words(query))))
+
+    def _spaces(self, first: Namespace, last: Namespace, max_depth: int | None) -> Iterator[Namespace]:
+        """Yield namespaces in order, each once, reading one item of each."""
+        exact = first[: first.index("*")] if "*" in first else first
+        scan = Scan(prefix=items.below(exact), after="", limit=1, now=self.clock.now())
+        previous: Namespace | None = None
+        while page := self._retrying(self._scan, scan):
+            space = page[0].namespace
+            shown = space[:max_depth]
+            if _given.begins(space, first) and _given.ends(space, last) and shown != previous:
+                previous = shown
+                yield shown
+            skips = max_depth is not None and not last and len(first) <= max_depth and len(space) >= max_depth
+            scan = past(scan, items.after(items.below(shown)) if skips else items.after_items(space))
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def _write(  # noqa: PLR0913 - what `put` takes
+        self,
+        namespace: object,
+        key: object,
+        value: object,
+        index: Any = None,
+        *,
+        ttl: Any = _UNSET,
+        if_version: Any = None,
+        once: Any = False,
+    ) -> Write:
+        """Check a write, encode its value and embed it; nothing is written yet."""
+        space, name = _given.namespace(namespace), _given.key(key)
+        place = items.address(space, name)
+        life = self._default_ttl if ttl is _UNSET else _given.seconds(ttl)
+        _given.check_version(if_version)
+        counted = _given.once(once, place)
+        if value is None:
+            return _writes.Write(
+                address=place, namespace=space, key=name, nonce=_ids.token(), if_version=if_version
+            )
+        checked = _given.value(value)
+        where = _where(space, name)
+        data = serde.encode(checked, where=where, identity=_identity(space, name)).encode("ascii")
+        if self.max_item_bytes is not None and len(data) > self.max_item_bytes:
+            raise ItemTooLarge(namespace=space, key=name, size=len(data), limit=self.max_item_bytes)
+        text, vectors = self._searchable(checked, index)
+        return _writes.Write(
+            address=place,
+            namespace=space,
+            key=name,
+            nonce=_ids.token(),
+            data=data,
+            ttl=life,
+            if_version=if_version,
+            once=counted,
+            text=text,
+            vectors=vectors,
+        )
+
+    def _searchable(self, value: Any, index: Any) -> tuple[str, tuple[tuple[float, ...], ...]]:
+        """Return what a search by query finds of a value: its words, and its embeddings."""
+        if index is False or not self.capabilities & {Capability.FULL_TEXT, Capability.VECTORS}:
+            return "", ()
+        from milepost._embedding import WHOLE, checked_fields, searched, texts
+
+        own = WHOLE if self._index is None else self._index.fields
+        fields = own if index is None or index is True else checked_fields(index)
+        text = searched(value, fields) if Capability.FULL_TEXT in self.capabilities else ""
+        if self._index is None:
+            return text, ()
+        return text, tuple(self._index.embeddings(texts(value, fields)))
+
+    def _apply(self, writes: Sequence[Write]) -> dict[str, int]:
+        done = _writes.apply(self, writes, self.clock.now)
+        if Capability.EXPIRY in self.capabilities:
+            moment = self.clock.monotonic()
+            if moment - self._swept >= _SWEEP_SECONDS or not self._swept:
+                self._swept = moment
+                self._sweep(self._expired())
+        return done
+
+    def _sweep(self, scan: Scan) -> tuple[int, Scan | None]:
+        """Remove a page of what expired, unless somebody writes it anew; return how many, and where it goes on."""
+        found = self._retrying(self._scan, scan)
+        gone = self._retrying(
+            self._swap, [Change(address=item.address, old=item, new=None) for item in found]
+        )
+        return sum(gone), None if len(found) < scan.limit else past(scan, found[-1].address)
+
+    def _expired(self) -> Scan:
+        return Scan(prefix="", after="", limit=PAGE, now=self.clock.now(), expired=True)
+
+    def _unsupported(self, what: str, capability: Capability) -> SearchUnsupported:
+        return SearchUnsupported(f"{self!r} has no {what}", capability=str(capability))
 
 
 BaseStore = Store
 
 
 def _item(stored: StoredItem) -> Item:
+    return Item(**_fields(stored))
+
+
+def _fields(stored: StoredItem) -> dict[str, Any]:
+    return {
+        "namespace": stored.namespace,
+        "key": stored.key,
+        "value": _value_of(stored),
+        "created_at": stored.created_at,
+        "updated_at": stored.updated_at,
+        "version": stored.version,
+        "expires_at": stored.expires_at,
+    }
+
+
+def _value_of(stored: StoredItem) -> dict[str, Any]:
     place = (stored.namespace, stored.key)
-    value = serde.decode(json.loads(stored.data), where=_where(*place), identity=_identity(*place))
-    return Item(
-        namespace=stored.namespace,
-        key=stored.key,
-        value=value,
-        created_at=stored.created_at,
-        updated_at=stored.updated_at,
-    )
+    try:
+        raw = json.loads(stored.data)
+    except ValueError as error:
+        raise Corrupt(f"{_where(*place)} cannot be read: its value is no JSON") from error
+    return cast("dict[str, Any]", serde.decode(raw, where=_where(*place), identity=_identity(*place)))
 
 
 def _where(namespace: Namespace, key: str) -> str:
@@ -216,82 +511,3 @@ def _where(namespace: Namespace, key: str) -> str:
 def _identity(namespace: Namespace, key: str) -> str:
     """Return what pickles in an item are signed with, so that none can be moved to another item."""
     return "store/" + json.dumps([namespace, key])
-
-
-def _labels(value: object, what: str) -> Namespace:
-    if not isinstance(value, (tuple, list)):
-        raise InvalidItem(f"a {what} is a tuple of str, such as ('users', 'ann'), not {value!r}")
-    for label in value:
-        _text(label, f"a label of the {what} {value!r}")
-    return tuple(value)
-
-
-def _namespace(value: object) -> Namespace:
-    labels = _labels(value, "namespace")
-    if not labels:
-        raise InvalidItem("a namespace has at least one label, such as ('users',)")
-    return labels
-
-
-def _key(value: object) -> str:
-    return _text(value, "a key")
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise InvalidItem(f"{what} is a non-empty str, not {value!r}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidItem(f"{what} is not valid Unicode: {error.reason}") from None
-    return value
-
-
-def _value(value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidItem(f"a value is a mapping with str keys, not {type(value).__name__}")
-    for key in value:
-        if not isinstance(key, str):
-            raise InvalidItem(f"a value's keys are str; {key!r} is not")
-    return dict(value)
-
-
-def _filter(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key, wanted in _value(value).items():
-        if key.startswith("$"):
-            raise InvalidItem(f"filter {key!r}: operators are not understood, only equality")
-        if isinstance(wanted, Mapping):
-            _filter(wanted)
-    return value
-
-
-def _check_page(limit: object, offset: object) -> None:
-    for name, number in (("limit", limit), ("offset", offset)):
-        if not isinstance(number, int) or number < 0:
-            raise InvalidItem(f"{name} is a whole number of at least 0, not {number!r}")
-
-
-def _matches(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        return isinstance(value, Mapping) and all(
-            key in value and _matches(value[key], item) for key, item in wanted.items()
-        )
-    if isinstance(value, bool) != isinstance(wanted, bool):
-        return False
-    return bool(value == wanted)
-
-
-def _slice(items: Iterator[Item], limit: int, offset: int) -> list[Item]:
-    from itertools import islice
-
-    return list(islice(items, offset, offset + limit))
-
-
-def _begins(namespace: Namespace, labels: Namespace) -> bool:
-    return len(namespace) >= len(labels) and all(
-        wanted in ("*", label) for label, wanted in zip(namespace, labels, strict=False)
-    )
-
-
-def _ends(namespace: Namespace, labels: Namespace) -> bool:
-    return _begins(namespace[::-1], labels[::-1])
