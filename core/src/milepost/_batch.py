@@ -93,7 +93,7 @@ def _end(steps: Sequence[Any], begin: int) -> int:
     for number in range(begin, len(steps)):
         step: Any = steps[number]
         other = type(step) is not type(first) or step.place in seen
-        if other or (isinstance(step, _Get) and step.refreshes != first.refreshes):
+        if other or (isinstance(first, _Get) and step.refreshes != first.refreshes):
             return number
         seen.add(step.place)
     return len(steps)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from milepost._frame import Frame
     from milepost._policies import Policies
     from milepost._step import Step
+    from milepost._turn import Turn
 
 
 class Waiting(Protocol):
@@ -144,19 +145,37 @@ class BodyPolicies:
 
     # -- equal runs ------------------------------------------------------------------------------------------------
 
-    def find(self, execution: Execution, slot: Slot) -> tuple[list[Any] | None, Callable[[], None]]:
-        """Return a run's result from the cache, after an equal run has ended, and what to call when this one has."""
+    def find(self, execution: Execution, slot: Slot) -> tuple[list[Any] | None, Callable[[bool], None]]:
+        """Return a run's result from the cache, after an equal run has ended, and what to call when this one has.
+
+        That is told whether a result was kept. Of equal runs in several processes, one goes first, too.
+        """
         while not execution.is_stopping:
-            found = slot.find(self._clock)
+            found = slot.find(self._clock)[0]
             if found is not None:
                 return found, _nothing
             pause = _Pause(execution)
-            if slot.lead(pause):  # an equal run may have landed meanwhile
-                return slot.find(self._clock), partial(slot.landed, pause)
+            if slot.lead(pause):
+                turn = slot.turn(pause, execution.engine.keeper, self._clock)
+                landed = partial(_landed, slot, pause, turn)
+                try:
+                    return self._await_turn(execution, slot, turn), landed
+                except BaseException:
+                    landed(False)
+                    raise
             self._await_equal(execution, slot, pause)
             if pause.runs_alone:
                 break
         return None, _nothing
+
+    def _await_turn(self, execution: Execution, slot: Slot, turn: Turn | None) -> list[Any] | None:
+        """Look again, as an equal run may have landed meanwhile, here or in another process; and claim the run."""
+        while not execution.is_stopping:
+            found, seconds = slot.find(self._clock, turn)
+            if not seconds:
+                return found
+            self._sleep(execution, seconds)
+        return None
 
     def _await_equal(self, execution: Execution, slot: Slot, pause: _Pause) -> None:
         def begin() -> None:
@@ -238,8 +257,12 @@ class BodyPolicies:
             execution.pool.end_wait()
 
 
-def _nothing() -> None:
+def _nothing(kept: bool) -> None:  # noqa: FBT001 - as the other one
     """Nobody waits for a run that leads no others."""
+
+
+def _landed(slot: Slot, pause: _Pause, turn: Turn | None, kept: bool) -> None:  # noqa: FBT001 - told once
+    slot.landed(pause, turn, kept=kept)
 
 
 def _wait_out(timed: Timed, execution: Waiting) -> bool:

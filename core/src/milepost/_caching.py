@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from milepost import serde
 from milepost._flights import flights
 from milepost._struct import Struct
+from milepost._turn import Turn
 from milepost.errors import InvalidCacheKey, MilepostError, NotSerializable, describe
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from milepost._clock import Clock
     from milepost._flights import Passenger, Place
+    from milepost._lease import Keeper
     from milepost._policies import Policies
     from milepost._step import Scope, Step
     from milepost.cache import Cache
@@ -47,26 +49,27 @@ class Slot(Struct):
     save: Any = None
     """The declared type of what a workflow saves."""
 
-    def find(self, clock: Clock) -> list[Any] | None:
+    def find(self, clock: Clock, turn: Turn | None = None) -> tuple[list[Any] | None, float]:
         """Return the result, and what a workflow saves where that differs; None where there is no result.
 
-        A cache that fails is as one that has nothing.
+        With ``turn``, a call without a result is claimed for this process. Where another process has claimed it, the
+        second value is after how many seconds to look again, else 0.0. A cache that fails is as one that has nothing.
         """
         try:
-            text = self.cache.get(self.namespace, self.key, now=clock.now())
-            if text is None:
-                return None
+            kept = self.cache.look(self.namespace, self.key, now=clock.now())
+            if kept.text is None:
+                return None, 0.0 if turn is None else turn.take(kept)
             declared = (self.step.returns, self.save)
             return [
                 serde.decode(raw, of, where=self._where, identity=self._identity)
-                for raw, of in zip(json.loads(text), declared, strict=False)
-            ]
+                for raw, of in zip(json.loads(kept.text), declared, strict=False)
+            ], 0.0
         except Exception:  # noqa: BLE001 - whatever a cache or a codec raises, the function can still be called
             self._warn("could not be looked up, so it is called")
-            return None
+            return None, 0.0
 
-    def keep(self, clock: Clock, *values: Any) -> None:
-        """Keep a result, and what a workflow saves where that differs. A cache that fails has nothing."""
+    def keep(self, clock: Clock, *values: Any) -> bool:
+        """Keep a result, and what a workflow saves where that differs; return whether it is kept."""
         from datetime import timedelta
 
         try:
@@ -79,6 +82,23 @@ class Slot(Struct):
             self.cache.set(self.namespace, self.key, f"[{','.join(texts)}]", expires=expires)
         except Exception:  # noqa: BLE001 - likewise; a result that cannot be written is told where it is recorded
             self._warn("has a result that could not be kept")
+            return False
+        return True
+
+    def turn(self, call: Passenger, keeper: Keeper, clock: Clock) -> Turn | None:
+        """Return the turn of a call that leads here, where other processes share the cache.
+
+        None also for a call made within another one that leads: whoever runs it must not wait while others wait for it.
+        """
+        if not self.cache.is_shared or flights.get().is_within_leader(call):
+            return None
+        return Turn(self.cache, self.namespace, self.key, keeper=keeper, clock=clock)
+
+    def _end(self, turn: Turn, *, kept: bool) -> None:
+        try:
+            turn.end(kept=kept)
+        except Exception:  # noqa: BLE001 - the claim is taken over after its lease
+            self._warn("may be waited for in vain for a while")
 
     def lead(self, call: Passenger) -> bool:
         """Return True to the first of several equal calls, until it has :meth:`landed`."""
@@ -88,8 +108,10 @@ class Slot(Struct):
         """Have a call told when the first one has landed."""
         flights.get().join(self._place, call)
 
-    def landed(self, call: Passenger) -> None:
-        """Tell those who wait that the first call has ended."""
+    def landed(self, call: Passenger, turn: Turn | None, *, kept: bool) -> None:
+        """Tell those who wait that the first call has ended, in other processes too where no result was ``kept``."""
+        if turn is not None:
+            self._end(turn, kept=kept)
         flights.get().landed(self._place, call)
 
     @property

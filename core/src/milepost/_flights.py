@@ -75,6 +75,12 @@ class Flights:
         for each in flight.waiting:
             each.due()
 
+    def is_within_leader(self, call: Passenger) -> bool:
+        """Tell whether a call was made within another one that leads."""
+        with self._lock:
+            leaders = [flight.leader for flight in self._flights.values()]
+        return any(leader is not call and _is_within(call, leader) for leader in leaders)
+
     def _waits_for(self, leader: Passenger, call: Passenger, seen: set[int]) -> bool:
         """Tell whether a call that runs waits, through the calls that it made, for this one. The lock is held."""
         if id(leader) in seen:

@@ -42,6 +42,7 @@ class Frame:
         "above",
         "began",
         "children",
+        "counted",
         "digest",
         "dropped",
         "execution",
@@ -79,6 +80,7 @@ class Frame:
         self.dropped = False  # its coroutine is cancelled, and that is no outcome
         self.over = False  # its coroutine has ended: what its strands still do does not count
         self.strand_tasks: dict[Any, Any] = _NO_TASKS
+        self.counted: dict[str, int] | None = None  # how many writes that count once it made, by item
         self._base: Frame | None = None
         self.family: tuple[Frame, ...] = ()  # its strands that have made calls
         self.held: Signal | None = None  # the first signal that it or one of its strands has latched
@@ -160,6 +162,14 @@ class Frame:
             base = self.base
             self._key = self.execution.key_of(base.path, base.name, base.digest)
         return self._key
+
+    def once(self, place: str) -> str:
+        """Return the key of this frame's next write of an item that counts once: the same at every attempt."""
+        if self.counted is None:
+            self.counted = {}
+        number = self.counted[place] = self.counted.get(place, 0) + 1
+        strand = self.path[len(self.base.path) :]
+        return f"{self.idempotency_key}{strand}{'' if number == 1 else f'#{number}'}"
 
     def heartbeat(self) -> None:
         """Give a sign of life; a frame that is to stop learns it here."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from milepost._caching import Slot
     from milepost._call import Frame
     from milepost._journal import Tried
+    from milepost._turn import Turn
 
 
 class GuardedCall(Call):
@@ -36,10 +37,13 @@ class GuardedCall(Call):
         "_begun",
         "_cached",
         "_first_at",
+        "_is_waiting",
+        "_kept",
         "_leads",
         "_made_calls",
         "_policies_before",
         "_slot",
+        "_turn",
         "_unkeyed",
         "_until",
         "runs_alone",
@@ -56,7 +60,8 @@ class GuardedCall(Call):
         self.runs_here = self._policies.timeout is None
         self._slot: Slot | None = None
         self._unkeyed: Exception | None = None
-        self._leads = self._cached = False
+        self._leads = self._is_waiting = self._kept = self._cached = False
+        self._turn: Turn | None = None
         self.runs_alone = False
         if self._policies.cache is not None:
             self._find_slot()
@@ -138,19 +143,18 @@ class GuardedCall(Call):
             self.frame.execution.telling.began(self)
             super()._conclude(Ended(error=self._unkeyed))
             return True
-        if slot is None or self._leads:
+        if slot is None or (self._leads and not self._is_waiting):
             return False
-        found = slot.find(clock)
-        if found is None:
-            if self.runs_alone:
-                return False
+        found, seconds = self._lead(slot) if self._leads else (slot.find(clock)[0], 0.0)
+        if found is None and not self._leads and not self.runs_alone:
             if not slot.lead(self):
                 self._rest(inf)
                 slot.join(self)
                 return True
-            self._leads = True
-            self.future.add_done_callback(lambda _: slot.landed(self))
-            found = slot.find(clock)  # an equal call may have landed meanwhile
+            found, seconds = self._lead(slot)
+        if seconds:
+            self._rest(seconds)
+            return True
         if found is None:
             return False
         self._cached = True
@@ -158,12 +162,26 @@ class GuardedCall(Call):
         super()._conclude(Ended(value=found[0]))
         return True
 
+    def _lead(self, slot: Slot) -> tuple[list[Any] | None, float]:
+        """Look again, as an equal call may have landed meanwhile, here or in another process; and claim the call.
+
+        Another process may have claimed it: then it is waited for, and the second value says how long.
+        """
+        execution = self.frame.execution
+        if not self._leads:
+            self._leads = True
+            self._turn = turn = slot.turn(self, execution.engine.keeper, execution.clock)
+            self.future.add_done_callback(lambda _: slot.landed(self, turn, kept=self._kept))
+        found, seconds = slot.find(execution.clock, self._turn)
+        self._is_waiting = seconds > 0
+        return found, seconds
+
     def _keep(self, ended: Ended) -> None:
         """Keep a result for equal calls; what a person answered is for this run alone."""
         execution, slot = self.frame.execution, self._slot
         returned = ended.error is None and ended.signal is None and not ended.cancelled
         if slot is not None and returned and not execution.has_asked(self.inner.path):
-            slot.keep(execution.clock, ended.value)
+            self._kept = slot.keep(execution.clock, ended.value)
 
     # -- an attempt ------------------------------------------------------------------------------------------------
 

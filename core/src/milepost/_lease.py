@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from milepost import _ids, _owner
 from milepost._struct import replace
@@ -128,12 +128,30 @@ class Holding:
             self._over = True
 
 
+class Held(Protocol):
+    """What is held for an owner, and renewed while its session lasts."""
+
+    @property
+    def owner(self) -> Owner:
+        """For whom."""
+
+    @property
+    def thread(self) -> str:
+        """What it is, as messages name it."""
+
+    def renew(self) -> None:
+        """Show that the owner lives, where it is time to."""
+
+    def drop(self) -> None:
+        """Stop renewing."""
+
+
 class _Renewals:
     """One process's holdings and the background thread that renews them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.holdings: set[Holding] = set()
+        self.holdings: set[Held] = set()
         self.thread: threading.Thread | None = None
         self.stop = threading.Event()
 
@@ -146,7 +164,7 @@ class Keeper:
         self._clock = clock
         self._state: PerProcess[_Renewals] = PerProcess(_Renewals)
 
-    def hold(self, holding: Holding) -> None:
+    def hold(self, holding: Held) -> None:
         """Begin to renew a holding's lease."""
         state = self._state.get()
         with state.lock:
@@ -157,7 +175,7 @@ class Keeper:
                 )
                 state.thread.start()
 
-    def let_go(self, holding: Holding) -> None:
+    def let_go(self, holding: Held) -> None:
         """Stop renewing a holding's lease."""
         holding.drop()
         state = self._state.get()

@@ -475,6 +475,7 @@ class Execution:
         if slot is None:
             return run()
         found, land = self._policies.find(self, slot)
+        kept = False
         try:
             if found is not None:
                 self._cached = True
@@ -482,10 +483,11 @@ class Execution:
             ended = run()
             if ended.error is None and ended.signal is None and ended.stop is None:
                 value = ended.value
-                slot.keep(self.clock, *((value.value, value.save) if isinstance(value, Final) else (value,)))
+                parts = (value.value, value.save) if isinstance(value, Final) else (value,)
+                kept = slot.keep(self.clock, *parts)
             return ended
         finally:
-            land()
+            land(kept)
 
     def _retries(self, ended: Ended) -> bool:
         """Tell whether the body runs once more; the failed attempt is on record then."""

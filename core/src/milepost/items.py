@@ -175,8 +175,8 @@ def address(namespace: Namespace, key: str) -> str:
     if size > MAX_ADDRESS_BYTES:
         raise InvalidItem(
             f"the key {key[:40]!r}… in namespace {str(namespace)[:80]}… is too long: with its namespace it takes "
-            f"{size} bytes where {MAX_ADDRESS_BYTES} are allowed (all but letters, digits and - take three); shorten it, or "
-            f"use a digest of it"
+            f"{size} bytes where {MAX_ADDRESS_BYTES} are allowed (what is no letter or digit takes three); shorten it, "
+            f"or use a digest of it"
         )
     return made
 

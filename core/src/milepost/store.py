@@ -21,8 +21,7 @@ from milepost.items import Change, Item, Namespace, SearchItem, StoredItem
 from milepost.scans import PAGE, Query, Scan, onward, passed, past
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from milepost._clock import Clock
