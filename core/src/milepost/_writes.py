@@ -38,6 +38,16 @@ class Write(Struct):
     once: str = ""
     text: str = ""
     vectors: tuple[tuple[float, ...], ...] = ()
+    times: Times | None = None
+    """None for a write of here and now."""
+
+
+class Times(Struct):
+    """When an item that comes from elsewhere was made and written there, and when its life is over."""
+
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
 
 
 class _Hooks(Protocol):
@@ -120,22 +130,32 @@ def _made(write: Write, old: StoredItem | None, now: datetime) -> StoredItem | N
     if write.data is None:
         return None
     lives = old is not None and not old.is_expired(now)
-    at = max(now, old.updated_at) if old is not None and lives else now
     applied = old.applied if old is not None and lives else ()
+    times = write.times or _times(write, old if lives else None, now)
     return StoredItem(
         address=write.address,
         namespace=write.namespace,
         key=write.key,
         data=write.data,
-        created_at=old.created_at if old is not None and lives else at,
-        updated_at=at,
+        created_at=times.created_at,
+        updated_at=times.updated_at,
         version=_ids.first_version() if old is None else old.version + 1,
         nonce=write.nonce,
         ttl=write.ttl,
-        expires_at=None if write.ttl is None else now + timedelta(seconds=write.ttl),
+        expires_at=times.expires_at,
         applied=remember(applied, write.once) if write.once else applied,
         text=write.text,
         vectors=write.vectors,
+    )
+
+
+def _times(write: Write, old: StoredItem | None, now: datetime) -> Times:
+    """Return the times of an item written now over this one; hosts' clocks may differ, and times never go back."""
+    at = now if old is None else max(now, old.updated_at)
+    return Times(
+        created_at=at if old is None else old.created_at,
+        updated_at=at,
+        expires_at=None if write.ttl is None else now + timedelta(seconds=write.ttl),
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import EntryPoint
 
+    from milepost._embedding import IndexConfig
+    from milepost.store import TTLConfig
     from milepost.url import URL
 
 Kind: TypeAlias = Literal["checkpointer", "store"]
@@ -82,16 +84,25 @@ def open_checkpointer(url: str | URL | Checkpointer) -> Checkpointer:
     return cast(Checkpointer, url if isinstance(url, Checkpointer) else _open("checkpointer", url))
 
 
-def open_store(url: str | URL | Store) -> Store:
+def open_store(
+    url: str | URL | Store, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
+) -> Store:
     """Return the store of a URL, not connected yet; an opened driver is returned as it is.
 
+    ``index`` is how values are embedded, for search by meaning: ``{"embed": function, "dims": 384}``. ``ttl`` is how
+    long items live: ``{"default_ttl": minutes, "refresh_on_read": True}``.
+
     Raises:
+        InvalidIndex: ``index`` or ``ttl`` is malformed.
+        SearchUnsupported: ``index`` is given, and the driver keeps no embeddings.
         InvalidURL: the URL is malformed, or has an option that the driver does not know.
         DriverNotFound: no installed package offers a store for the scheme.
         DriverConflict: two packages do.
         DriverBroken: the driver cannot be imported, or was written for another version of milepost.
     """
-    return cast(Store, url if isinstance(url, Store) else _open("store", url))
+    store = cast(Store, url if isinstance(url, Store) else _open("store", url))
+    store.configure(index=index, ttl=ttl)
+    return store
 
 
 def register_driver(kind: Kind, scheme: str, cls: type[Any]) -> None:
@@ -136,7 +147,7 @@ def _class_of(row: InstalledDriver) -> type[Any]:
 
 
 def _capabilities(cls: Any) -> Iterable[str]:
-    return map(str, getattr(cls, "capabilities", ()))  # a store has none
+    return map(str, cls.capabilities)
 
 
 def _options(cls: Any) -> Iterable[DriverOption]:

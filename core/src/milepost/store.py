@@ -343,7 +343,7 @@ class Store(Backend):
         """Yield what a search means, whatever the driver leaves to be looked at."""
         for item, score in found:
             if not item.is_expired(scan.now) and (
-                scan.filter == filters.EVERYTHING or filters.matches(scan.filter, _value_of(item))
+                scan.filter == filters.EVERYTHING or filters.matches(scan.filter, value_of(item))
             ):
                 yield item, score
 
@@ -486,7 +486,7 @@ def _fields(stored: StoredItem) -> dict[str, Any]:
     return {
         "namespace": stored.namespace,
         "key": stored.key,
-        "value": _value_of(stored),
+        "value": value_of(stored),
         "created_at": stored.created_at,
         "updated_at": stored.updated_at,
         "version": stored.version,
@@ -494,7 +494,13 @@ def _fields(stored: StoredItem) -> dict[str, Any]:
     }
 
 
-def _value_of(stored: StoredItem) -> dict[str, Any]:
+def value_of(stored: StoredItem) -> dict[str, Any]:
+    """Return the value that a driver kept.
+
+    Raises:
+        Corrupt: it is no JSON.
+        UnknownType: it holds a type that is not registered here.
+    """
     place = (stored.namespace, stored.key)
     try:
         raw = json.loads(stored.data)

@@ -1,4 +1,4 @@
-"""The command line: ``milepost drivers``, ``milepost copy``, ``milepost --version``."""
+"""The command line: ``milepost drivers``, ``milepost copy``, ``milepost store``, ``milepost --version``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from milepost._cli import _copy, _drivers
+from milepost._cli import _copy, _drivers, _store
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _drivers.add_to(commands)
     _copy.add_to(commands)
+    _store.add_to(commands)
     return parser
 
 

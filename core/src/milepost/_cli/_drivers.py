@@ -66,8 +66,7 @@ def _paragraph(row: InstalledDriver, found: DriverDetails) -> str:
     if found.error is not None:
         return "\n".join([*lines, f"  broken        {found.error}"])
     lines.append(f"  driver API    {found.api}")
-    if row.kind == "checkpointer":
-        lines.append(f"  capabilities  {', '.join(found.capabilities) or 'none'}")
+    lines.append(f"  capabilities  {', '.join(found.capabilities) or 'none'}")
     lines += [
         f"  option        {option.name}={option.type}"
         + (" (required)" if option.default is None else f" (default {option.default or 'none'})")
