@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,30 @@ def test_progress_is_shown_while_the_workflow_runs(tmp_path: Path) -> None:
     ]
     assert lines.index("recorded: {'fetch': 10}") < lines.index("progress: 25 %")
     assert lines[-1] == "recorded: {'download': 100}"
+
+
+def test_the_assistant_knows_on_one_thread_what_it_learned_on_another(tmp_path: Path) -> None:
+    def say(*said: str) -> list[str]:
+        return run("assistant_memory.py", "memory.db", *said, folder=tmp_path).splitlines()
+
+    assert say("ann", "I like green tea")[-1] == "I will remember that, ann. I know 1 of your tastes."
+    assert say("ann", "I like loud music", "ann", "I like green tea")[-1].endswith("I know 2 of your tastes.")
+    assert say("ann", "What music is on?")[-1] == "ann, you like loud music and green tea."
+    assert say("bob", "What should I drink?")[-1] == "I do not know you yet, bob."
+    assert run("assistant_memory.py", folder=tmp_path).splitlines()[-1] == "ann, you like green tea."
+
+
+def test_a_report_is_made_once_for_all_processes(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [
+            pool.submit(run, "cached_reports.py", "cache.db", "2026-Q1", folder=tmp_path) for _ in range(3)
+        ]
+        said = [each.result() for each in waiting]
+    said.append(run("cached_reports.py", "cache.db", "2026-Q1", folder=tmp_path))
+    assert [each.splitlines()[-1] for each in said] == ["2026-Q1: 377 orders, 7 returns"] * 4
+    assert "".join(said).count("adds up 2026-Q1") == 1
+    assert run("cached_reports.py", "cache.db", "--forget", folder=tmp_path) == ""
+    assert "adds up 2026-Q1" in run("cached_reports.py", "cache.db", "2026-Q1", folder=tmp_path)
 
 
 def test_expenses_pause_in_one_process_and_are_reported_by_another(tmp_path: Path) -> None:
