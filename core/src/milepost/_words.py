@@ -30,7 +30,7 @@ def _kept(character: str) -> str:
 
 def bm25(texts: Sequence[Sequence[str]], asked: Sequence[str]) -> Callable[[Sequence[str]], float]:
     """Return what tells how well a text with these words fits: Okapi BM25 among all texts, as SQLite's FTS5 has it."""
-    count, length = len(texts), sum(map(len, texts)) / max(1, len(texts))
+    count, length = len(texts), sum(map(len, texts)) / max(1, len(texts)) or 1.0
     weights = {}
     for word in asked:
         hits = sum(word in text for text in texts)

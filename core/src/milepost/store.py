@@ -472,7 +472,7 @@ class Store(Backend):
         return Scan(prefix="", after="", limit=PAGE, now=self.clock.now(), expired=True)
 
     def _unsupported(self, what: str, capability: Capability) -> SearchUnsupported:
-        return SearchUnsupported(f"{self!r} has no {what}", capability=str(capability))
+        return SearchUnsupported(f"{type(self).__name__} has no {what}", capability=str(capability))
 
 
 BaseStore = Store
