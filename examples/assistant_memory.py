@@ -8,19 +8,19 @@ python assistant_memory.py memory.db ann "What should I drink?"    # another pro
 from __future__ import annotations
 
 import sys
-from typing import Any
 from uuid import uuid4
 
 from milepost import Engine, entrypoint, get_store, task
 
 NOTED = "I like "
+COMMON = frozenset({"i", "is", "should", "the", "what"})
 
 
 @task
 def recall(user: str, message: str) -> list[str]:
-    """Find what is known about somebody: the notes with a word of the message first, then the others."""
+    """Find what is known about somebody: notes with a word of the message first."""
     store = get_store()
-    words = [word for word in message.split() if len(word) > 3]
+    words = [word for word in message.split() if word.lower() not in COMMON]
     best = [note for word in words for note in store.search(("users", user, "likes"), query=word)]
     others = store.search(("users", user, "likes"), filter={"strength": {"$gte": 1}}, limit=5)
     return list(dict.fromkeys(note.value["text"] for note in [*best, *others]))
@@ -49,14 +49,10 @@ def assistant(message: dict[str, str]) -> str:
     return f"{user}, you like {' and '.join(likes)}." if likes else f"I do not know you yet, {user}."
 
 
-def talk(user: str, text: str) -> Any:
-    return assistant.invoke({"user": user, "text": text}, thread_id=f"{user}-{uuid4()}")
-
-
 if __name__ == "__main__":
     file, *said = sys.argv[1:] or ["", "ann", "I like green tea", "ann", "What should I drink?"]
     url = f"sqlite:///{file}" if file else "memory://"
     with Engine(checkpointer=url, store=url):
         for user, text in zip(said[::2], said[1::2], strict=True):
             print(f"{user}> {text}")
-            print(talk(user, text))
+            print(assistant.invoke({"user": user, "text": text}, thread_id=f"{user}-{uuid4()}"))

@@ -23,7 +23,7 @@ ROWS = {
     "Remembering": 13,
     "Asking": 6,
     "Policies": 6,
-    "Storing": 4,
+    "Storing": 5,
 }
 """How many features LangGraph has of each kind: none may get lost on the page."""
 

@@ -38,7 +38,7 @@ NO_IO = {
         "with_config",
     },
     milepost.Engine: {"cache_for", "checkpointer_for", "store_for", "closed_error", "drain", "executing"},
-    Store: {"from_url", "reopened", "open", "close"},
+    Store: {"from_url", "reopened", "open", "close", "configure"},
 }
 
 

@@ -305,10 +305,16 @@ def test_w23_a_namespace_that_is_none_is_refused(store, namespace):
         store.put(namespace, "key", {})
 
 
-def test_w23_a_time_to_live_is_refused_and_not_ignored(store):
-    """Shown: nobody believes that an item will go which stays."""
-    with pytest.raises(TypeError, match="ttl"):
-        store.put(("a",), "key", {}, ttl=1)
+def test_w23_an_item_whose_life_is_over_is_not_returned_and_not_revived(store):
+    """Shown: reading what expired neither gives it back nor gives it a new life."""
+    clock = ManualClock()
+    store.clock = clock
+    store.put(("a",), "key", {"x": "y"}, ttl=1)
+    clock.advance(60)
+    assert store.get(("a",), "key") is None
+    assert store.search(("a",)) == []
+    assert store.search(("a",), query="y") == []
+    assert store.list_namespaces() == []
     assert store.get(("a",), "key") is None
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from milepost.drivers import open_store
-from milepost.errors import Closed, InvalidItem, NotSerializable
+from milepost.errors import Closed, InvalidItem, NotSerializable, VersionConflict
 from milepost.memory import InMemoryStore, MemoryStore
+from milepost.operations import GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 from milepost.store import BaseStore, Item, Store
 
 if TYPE_CHECKING:
@@ -314,3 +315,70 @@ def test_a_closed_store_says_so(store: MemoryStore) -> None:
 def test_langgraphs_names_are_the_same_classes() -> None:
     assert InMemoryStore is MemoryStore
     assert BaseStore is Store
+
+
+# -- several operations ----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_does_everything_in_its_order(store: MemoryStore) -> None:
+    store.put(("a",), "old", {"n": 0})
+    found = store.batch(
+        [
+            PutOp(("a",), "k", {"n": 1}),
+            GetOp(("a",), "k"),
+            PutOp(("a",), "k", {"n": 2}),
+            PutOp(("a",), "k", {"n": 3}),
+            PutOp(("a",), "old", None),
+            SearchOp(("a",), filter={"n": {"$gte": 0}}),
+            ListNamespacesOp((MatchCondition("prefix", ("a",)),), max_depth=1),
+            GetOp(("a",), "old"),
+        ]
+    )
+    assert found[1].value == {"n": 1}
+    assert [item.value for item in found[5]] == [{"n": 3}]
+    assert found[6] == [("a",)]
+    assert [found[place] for place in (0, 2, 3, 4, 7)] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        GetOp((), "k"),
+        GetOp(("a",), ""),
+        PutOp(("a",), "k", [1]),  # type: ignore[arg-type]
+        PutOp(("a",), "k", {}, if_version=-1),
+        PutOp(("a",), "k", {}, ttl=0),
+        SearchOp(("a",), limit=-1),
+        SearchOp(("a",), filter={"x": {"$neq": 1}}),
+        ListNamespacesOp((MatchCondition("middle", ("a",)),)),
+        ListNamespacesOp((MatchCondition("prefix", ("a",)), MatchCondition("prefix", ("b",)))),
+        ListNamespacesOp(max_depth=0),
+        ("a", "k"),
+    ],
+    ids=repr,
+)
+def test_a_batch_with_a_malformed_operation_does_nothing(store: MemoryStore, op: Any) -> None:
+    with pytest.raises(InvalidItem):
+        store.batch([PutOp(("a",), "first", {}), op])
+    assert store.search(()) == []
+
+
+def test_writes_of_a_batch_go_to_the_driver_together(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    swap = store._swap
+    monkeypatch.setattr(store, "_swap", lambda changes: (sizes.append(len(changes)), swap(changes))[1])
+    store.batch([PutOp(("a",), str(number), {}) for number in range(50)])
+    store.batch([PutOp(("a",), "1", {}), PutOp(("a",), "2", {}), PutOp(("a",), "1", {"x": 1})])
+    assert sizes == [50, 2, 1]
+    found = store.get(("a",), "1")
+    assert found is not None
+    assert found.value == {"x": 1}
+
+
+def test_the_writes_beside_one_whose_condition_does_not_hold_are_applied(store: MemoryStore) -> None:
+    with pytest.raises(VersionConflict) as caught:
+        store.batch([PutOp(("a",), "1", {}), PutOp(("a",), "2", {}, if_version=7), PutOp(("a",), "3", {})])
+    assert (caught.value.key, caught.value.expected, caught.value.found) == ("2", 7, 0)
+    assert keys(store.search(())) == ["1", "3"]

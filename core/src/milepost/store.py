@@ -463,9 +463,8 @@ class Store(Backend):
     def _sweep(self, scan: Scan) -> tuple[int, Scan | None]:
         """Remove a page of what expired, unless somebody writes it anew; return how many, and where it goes on."""
         found = self._retrying(self._scan, scan)
-        gone = self._retrying(
-            self._swap, [Change(address=item.address, old=item, new=None) for item in found]
-        )
+        changes = [Change(address=item.address, old=item, new=None) for item in found]
+        gone = self._retrying(self._swap, changes) if changes else ()
         return sum(gone), None if len(found) < scan.limit else past(scan, found[-1].address)
 
     def _expired(self) -> Scan:
