@@ -16,7 +16,10 @@ from milepost.memory import InMemoryStore, MemoryStore
 from milepost.store import BaseStore, Item, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from milepost.items import StoredItem
+    from milepost.scans import Scan
 
 NASTY = [
     ("a",), ("a", "b"), ("ab",), ("a/b",), ("a.b",), ("a%2Fb",), ("A",), ("*",), ("a", "*"), (" ",), ("\x00",),
@@ -314,3 +317,31 @@ def test_a_closed_store_says_so(store: MemoryStore) -> None:
 def test_langgraphs_names_are_the_same_classes() -> None:
     assert InMemoryStore is MemoryStore
     assert BaseStore is Store
+
+
+def test_a_search_asks_the_driver_for_no_more_than_it_returns_and_one(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        store.put(("n",), f"k{number}", {"v": number})
+    asked, scan = [], store._scan
+
+    def counted(given: Scan) -> Sequence[StoredItem]:
+        asked.append(given.limit)
+        return scan(given)
+
+    monkeypatch.setattr(store, "_scan", counted)
+    assert len(store.search(("n",), limit=2, offset=1)) == 2
+    assert [found.key for found in store.search(("n",), limit=1, filter={"v": 8})] == ["k8"]
+    assert asked == [4, 2, 8]
+
+
+def test_a_cursor_that_is_no_text_is_refused(store: MemoryStore) -> None:
+    with pytest.raises(InvalidItem, match="is no cursor"):
+        store.search((), cursor="after \ud800")
+
+
+@pytest.mark.parametrize("ttl", [1e12, timedelta(days=400_000)])
+def test_a_life_that_no_date_could_end_is_refused(store: MemoryStore, ttl: float | timedelta) -> None:
+    with pytest.raises(InvalidItem, match="up to 1000 years"):
+        store.put(("n",), "k", {}, ttl=ttl)
