@@ -206,7 +206,7 @@ class _Prefix(Place):
     driver: S3Checkpointer
 
     def _open(self) -> Checkpointer:
-        self.driver._openings.get().done = True  # those who write here have probed the server
+        self.driver._bucket.openings.get().done = True  # those who write here have probed the server
         return self.driver
 
 

@@ -17,7 +17,10 @@ from milepost.operations import GetOp, ListNamespacesOp, MatchCondition, PutOp, 
 from milepost.store import BaseStore, Item, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from milepost.items import StoredItem
+    from milepost.scans import Scan
 
 NASTY = [
     ("a",), ("a", "b"), ("ab",), ("a/b",), ("a.b",), ("a%2Fb",), ("A",), ("*",), ("a", "*"), (" ",), ("\x00",),
@@ -382,3 +385,29 @@ def test_the_writes_beside_one_whose_condition_does_not_hold_are_applied(store: 
         store.batch([PutOp(("a",), "1", {}), PutOp(("a",), "2", {}, if_version=7), PutOp(("a",), "3", {})])
     assert (caught.value.key, caught.value.expected, caught.value.found) == ("2", 7, 0)
     assert keys(store.search(())) == ["1", "3"]
+def test_a_search_asks_the_driver_for_no_more_than_it_returns_and_one(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        store.put(("n",), f"k{number}", {"v": number})
+    asked, scan = [], store._scan
+
+    def counted(given: Scan) -> Sequence[StoredItem]:
+        asked.append(given.limit)
+        return scan(given)
+
+    monkeypatch.setattr(store, "_scan", counted)
+    assert len(store.search(("n",), limit=2, offset=1)) == 2
+    assert [found.key for found in store.search(("n",), limit=1, filter={"v": 8})] == ["k8"]
+    assert asked == [4, 2, 8]
+
+
+def test_a_cursor_that_is_no_text_is_refused(store: MemoryStore) -> None:
+    with pytest.raises(InvalidItem, match="is no cursor"):
+        store.search((), cursor="after \ud800")
+
+
+@pytest.mark.parametrize("ttl", [1e12, timedelta(days=400_000)])
+def test_a_life_that_no_date_could_end_is_refused(store: MemoryStore, ttl: float | timedelta) -> None:
+    with pytest.raises(InvalidItem, match="up to 1000 years"):
+        store.put(("n",), "k", {}, ttl=ttl)

@@ -6,12 +6,15 @@ All of it raises :class:`~milepost.errors.InvalidItem`, which names what is wron
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from milepost.errors import InvalidItem
 
 if TYPE_CHECKING:
     from milepost.items import Namespace
+
+_LONGEST_LIFE: Final = 1000 * 365 * 86_400.0
+"""In seconds; what begins now and lives so long ends at a time that can be written."""
 
 
 def once(given: object, place: str) -> str:
@@ -50,7 +53,12 @@ def seconds(given: Any) -> float | None:
         or seconds <= 0
     ):
         raise InvalidItem(f"ttl is a number of minutes above 0, or a timedelta, not {given!r}")
-    return float(seconds) if isinstance(given, timedelta) else seconds * 60.0
+    life = float(seconds) if isinstance(given, timedelta) else seconds * 60.0
+    if life > _LONGEST_LIFE:
+        raise InvalidItem(
+            f"ttl is up to {_LONGEST_LIFE / 31_536_000:.0f} years, not {given!r}; None is for ever"
+        )
+    return life
 
 
 def labels(value: object, what: str) -> Namespace:

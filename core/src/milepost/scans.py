@@ -50,6 +50,10 @@ def onward(scan: Scan, cursor: object) -> Scan:
     """
     if not isinstance(cursor, str) or not cursor.startswith("after "):
         raise _no_cursor(cursor)
+    try:
+        cursor.encode()
+    except UnicodeEncodeError:
+        raise _no_cursor(cursor) from None
     return past(scan, cursor.removeprefix("after "))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from milepost import _given, _ids, _writes, filters, items, serde
 from milepost._clock import SystemClock
+from milepost._struct import replace
 from milepost._twin import twin
 from milepost.backend import Backend, Capability
 from milepost.errors import Corrupt, InvalidIndex, InvalidItem, ItemTooLarge, SearchUnsupported
@@ -192,7 +193,8 @@ class Store(Backend):
         self._check_open()
         prefix = items.below(_given.labels(namespace_prefix, "namespace prefix"))
         _given.check_page(limit, offset)
-        scan = Scan(prefix=prefix, after="", limit=PAGE, now=self.clock.now(), filter=filters.parse(filter))
+        width = PAGE if query is not None else min(PAGE, offset + limit + 1)
+        scan = Scan(prefix=prefix, after="", limit=width, now=self.clock.now(), filter=filters.parse(filter))
         if query is None:
             if cursor is not None:
                 scan = onward(scan, cursor)
@@ -324,7 +326,7 @@ class Store(Backend):
             yield from page
             if len(page) < scan.limit:
                 return
-            scan = past(scan, page[-1].address)
+            scan = replace(past(scan, page[-1].address), limit=min(PAGE, 4 * scan.limit))
 
     def _ranked(self, scan: Scan, query: Query) -> Iterator[tuple[StoredItem, float]]:
         if query == Query():  # a query without words finds nothing

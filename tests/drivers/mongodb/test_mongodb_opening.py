@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from milepost.checkpoint import Abandoned, Batch, Head, Status, Swap
 from milepost.drivers import open_checkpointer
 from milepost.errors import Closed, InvalidURL, SchemaTooNew, StorageError, StorageUnavailable
-from milepost_mongodb import MongoDBCheckpointer, _client
+from milepost_mongodb import MongoDBCheckpointer, MongoDBStore, _client
 from mock_mongodb import REPLICA_SET, STANDALONE, serving
 
 
@@ -45,15 +45,19 @@ def test_concerns_follow_what_the_server_is(hello, concerns, opened, monkeypatch
     found = []
     make = _client._collections
 
-    def keep(client, place, *, replicated):
+    def keep(client, place, names, *, replicated):
         with pymongo.MongoClient("h", connect=False) as real:  # the mocked one keeps no concerns
-            found.append(make(real, place, replicated=replicated))
-        return make(client, place, replicated=replicated)
+            found.extend(make(real, place, names, replicated=replicated).values())
+        return make(client, place, names, replicated=replicated)
 
     monkeypatch.setattr(_client, "_collections", keep)
     with serving(hello):
         opened(timeout=2.0).open()
-    for collection in (found[0].batches, found[0].heads, found[0].chunks, found[0].schema):
+        MongoDBStore("mongodb://h/app", timeout=2.0).open()
+    assert sorted(collection.name.removeprefix("milepost_") for collection in found) == [
+        "batches", "chunks", "heads", "items", "schema", "schema",
+    ]  # fmt: skip
+    for collection in found:
         assert (collection.write_concern.document, collection.read_concern.level) == concerns
         assert collection.read_preference == pymongo.ReadPreference.PRIMARY
 
@@ -352,10 +356,10 @@ def test_a_version_that_another_process_just_wrote_is_waited_for(seen_later, dri
             raise pymongo.errors.DuplicateKeyError("there")
 
     if seen_later:
-        _client._check_schema(Racing(), driver._place)
+        _client._check_schema(Racing(), driver._place, "checkpointer", 1)
     else:
         with pytest.raises(StorageUnavailable, match="another process"):
-            _client._check_schema(Racing(), driver._place)
+            _client._check_schema(Racing(), driver._place, "checkpointer", 1)
 
 
 @pytest.mark.parametrize("by_dns", [True, False])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from milepost.errors import Closed, InvalidURL, SchemaTooNew, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
@@ -13,18 +13,20 @@ from milepost_mongodb import _layout
 from milepost_mongodb._errors import asked_dns, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pymongo import MongoClient
     from pymongo.collection import Collection
 
     from milepost_mongodb._layout import Document
-    from milepost_mongodb._url import Place
+    from milepost_mongodb._url import MongoDBOptions, Place
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Opened")
 
 AnyCollection: TypeAlias = "Collection[Document]"
 AnyClient: TypeAlias = "MongoClient[Any]"
+Index: TypeAlias = tuple[list[tuple[str, int]], dict[str, Any]]
 
 _ANSWER_SECONDS: Final = 30.0
 """How long a server may take to answer, at least: a large batch needs its time."""
@@ -33,16 +35,23 @@ _INDEX_CONFLICTS: Final = frozenset({85, 86})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collections:
-    """The collections of one checkpointer, with the concerns that its guarantees need."""
+class Opened:
+    """The collections of one driver, by the rest of their names, with the concerns that its guarantees need."""
 
-    batches: AnyCollection
-    heads: AnyCollection
-    chunks: AnyCollection
     schema: AnyCollection
 
 
-class _Session:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Generic[C]):
+    """What opening makes sure of: collections, their indexes, and the schema's version under the component's name."""
+
+    component: str
+    version: int
+    collections: type[C]
+    indexes: Callable[[MongoDBOptions], Sequence[tuple[str, Sequence[Index]]]]
+
+
+class _Session(Generic[C]):
     """One process's client, made at the first use under the lock, and what opening found."""
 
     __slots__ = ("client", "collections", "lock")
@@ -50,23 +59,24 @@ class _Session:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.client: AnyClient | None = None
-        self.collections: Collections | None = None
+        self.collections: C | None = None
 
 
-class Client:
+class Client(Generic[C]):
     """Runs actions on the collections of one place, from any thread; opens when first used.
 
     ``given`` is a client that the user brought: it is used, and not closed.
     """
 
-    def __init__(self, place: Place, given: AnyClient | None = None) -> None:
+    def __init__(self, place: Place, plan: Plan[C], given: AnyClient | None = None) -> None:
         self._place = place
+        self._plan = plan
         self._given = given
         self._made_in = os.getpid()
-        self._sessions = PerProcess(_Session)
+        self._sessions: PerProcess[_Session[C]] = PerProcess(_Session)
         self._closed = False
 
-    def use(self, action: Callable[[Collections], T]) -> T:
+    def use(self, action: Callable[[C], T]) -> T:
         """Do something with the collections; what pymongo raises is translated."""
         from bson.errors import BSONError
         from pymongo.errors import PyMongoError
@@ -96,7 +106,7 @@ class Client:
             if client is not None and self._given is None:
                 client.close()
 
-    def _open(self, session: _Session) -> Collections:
+    def _open(self, session: _Session[C]) -> C:
         with session.lock:
             if self._closed:
                 raise self._was_closed()
@@ -112,19 +122,20 @@ class Client:
         if os.getpid() != self._made_in:
             raise StorageError(
                 f"the MongoClient that was given for {self._place} does not survive a fork: give a URL, or make "
-                f"client and checkpointer in the child process"
+                f"client and driver in the child process"
             )
         return self._given
 
-    def _prepared(self, client: AnyClient) -> Collections:
+    def _prepared(self, client: AnyClient) -> C:
         hello = client.admin.command("hello")
         replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
-        collections = _collections(client, self._place, replicated=replicated)
-        _check_schema(collections.schema, self._place)
-        _ensure_indexes(collections.heads, _layout.HEAD_INDEXES)
-        if self._place.options.retention is not None:
-            for collection in (collections.batches, collections.chunks):
-                _ensure_indexes(collection, (_layout.PURGE_INDEX,))
+        names = [field.name for field in fields(self._plan.collections)]
+        collections = self._plan.collections(
+            **_collections(client, self._place, names, replicated=replicated)
+        )
+        _check_schema(collections.schema, self._place, self._plan.component, self._plan.version)
+        for name, indexes in self._plan.indexes(self._place.options):
+            _ensure_indexes(getattr(collections, name), indexes)
         return collections
 
     def _was_closed(self) -> Closed:
@@ -169,7 +180,9 @@ def make_client(place: Place) -> AnyClient:
     raise InvalidURL(f"{place.shown!r}: pymongo refuses this URL ({fault}): check hosts and options")
 
 
-def _collections(client: AnyClient, place: Place, *, replicated: bool) -> Collections:
+def _collections(
+    client: AnyClient, place: Place, names: Sequence[str], *, replicated: bool
+) -> dict[str, AnyCollection]:
     """Return the collections; concerns are set here, whatever the URL or the server's defaults say."""
     from bson.codec_options import CodecOptions
     from pymongo import ReadPreference, WriteConcern
@@ -177,7 +190,7 @@ def _collections(client: AnyClient, place: Place, *, replicated: bool) -> Collec
 
     database = client.get_database(place.database)
     patience = round(place.options.timeout * 1000)
-    opened: dict[str, AnyCollection] = {
+    return {
         name: database.get_collection(
             f"{place.options.prefix}{name}",
             codec_options=CodecOptions(),
@@ -187,30 +200,29 @@ def _collections(client: AnyClient, place: Place, *, replicated: bool) -> Collec
             if replicated
             else WriteConcern(1, j=True),
         )
-        for name in _layout.COLLECTIONS
+        for name in names
     }
-    return Collections(**opened)
 
 
-def _check_schema(schema: AnyCollection, place: Place) -> None:
+def _check_schema(schema: AnyCollection, place: Place, component: str, known: int) -> None:
     """Check the version document, or make it. Of several processes one makes it, and all see the same."""
     from pymongo.errors import DuplicateKeyError
 
-    found = schema.find_one({"_id": _layout.COMPONENT})
+    found = schema.find_one({"_id": component})
     if found is None:
         try:
-            schema.insert_one({"_id": _layout.COMPONENT, "version": _layout.SCHEMA})
+            schema.insert_one({"_id": component, "version": known})
         except DuplicateKeyError:
-            found = schema.find_one({"_id": _layout.COMPONENT})
+            found = schema.find_one({"_id": component})
         else:
             return
     if found is None:
         raise StorageUnavailable(f"another process is preparing {place} and is not confirmed yet")
     version = found.get("version")
-    if not isinstance(version, int) or version > _layout.SCHEMA:
+    if not isinstance(version, int) or version > known:
         raise SchemaTooNew(
-            f"the {_layout.COMPONENT} schema in {place} has version {version!r}, this driver knows up to "
-            f"{_layout.SCHEMA}: upgrade milepost-mongodb"
+            f"the {component} schema in {place} has version {version!r}, this driver knows up to "
+            f"{known}: upgrade milepost-mongodb"
         )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from milepost.checkpoint import Head
-    from milepost_mongodb._client import Collections
+    from milepost_mongodb._collections import Collections
     from milepost_mongodb._layout import Document, Stored
 
 

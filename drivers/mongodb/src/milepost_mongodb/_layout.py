@@ -18,7 +18,6 @@ Document: TypeAlias = "dict[str, Any]"
 COMPONENT: Final = "checkpointer"
 """The name under which the version document keeps this schema's version."""
 SCHEMA: Final = 1
-COLLECTIONS: Final = ("batches", "heads", "chunks", "schema")
 BY_ID: Final = [("_id", 1)]
 
 HEAD_INDEXES: Final[tuple[tuple[list[tuple[str, int]], dict[str, Any]], ...]] = (

@@ -49,7 +49,10 @@ _NAMES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MongoDBOptions:
-    """The ``milepost.`` options of a URL, which are keywords of the checkpointer. Times are in seconds."""
+    """The ``milepost.`` options of a URL, which are keywords of the drivers. Times are in seconds.
+
+    A store has no use for ``retention``, and shares the URL of a checkpointer that does.
+    """
 
     prefix: str = "milepost_"
     retention: float | None = None
@@ -76,7 +79,7 @@ _MAX_TIMEOUT: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a checkpointer keeps what it keeps. ``uri`` holds the password, ``shown`` and ``repr()`` do not.
+    """Where a driver keeps what it keeps. ``uri`` holds the password, ``shown`` and ``repr()`` do not.
 
     ``uri`` is None where the user brought a client. ``secrets`` are texts that no message may show.
     """
@@ -93,6 +96,19 @@ class Place:
 
     def __str__(self) -> str:
         return f"the MongoDB database {self.shown!r}"
+
+
+def located(database: object, options: MongoDBOptions, *, given: bool) -> Place:
+    """Return the place that a URL names; or a database, where the user brings a client.
+
+    Raises:
+        InvalidURL: it is no such URL, or no such name.
+    """
+    if given:
+        return in_database(database, options)
+    if not isinstance(database, str) or "://" not in database:
+        raise InvalidURL("give a URL such as mongodb://localhost/app, or the name of a database and client=")
+    return from_url(URL.parse(database), options)
 
 
 def from_url(url: URL, keywords: MongoDBOptions) -> Place:

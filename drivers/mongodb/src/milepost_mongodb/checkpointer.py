@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from milepost.checkpoint import Capability, Checkpointer, HeadPage, check_thread_id
-from milepost.errors import Corrupt, InvalidThreadId, InvalidURL, PositionTaken, StorageError, TooLarge
+from milepost.errors import Corrupt, InvalidThreadId, PositionTaken, StorageError, TooLarge
 from milepost.errors import StorageUnavailable as Unavailable
 from milepost.fork import PerProcess
-from milepost.url import URL
-from milepost_mongodb import _chunks, _layout, _url
+from milepost_mongodb import _chunks, _collections, _layout, _url
 from milepost_mongodb._client import Client
 from milepost_mongodb._errors import DocumentRefused, KeyTaken
 from milepost_mongodb._heads import HeadSwap
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from milepost.checkpoint import Head, HeadQuery, Swap
-    from milepost_mongodb._client import AnyClient, Collections
+    from milepost.url import URL
+    from milepost_mongodb._client import AnyClient
+    from milepost_mongodb._collections import Collections
     from milepost_mongodb._layout import Document
 
 _TAIL_PAGE: Final = 256
@@ -69,8 +70,8 @@ class MongoDBCheckpointer(Checkpointer):
         clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         options = _url.MongoDBOptions(prefix=prefix, retention=retention, timeout=timeout)
-        self._place = _place(database, client, options)
-        self._client = Client(self._place, client)
+        self._place = _url.located(database, options, given=client is not None)
+        self._client = Client(self._place, _collections.CHECKPOINTER, client)
         self._clock = clock
         self._known_floors = PerProcess(_Floors)
 
@@ -333,11 +334,3 @@ def _checked(thread: Any) -> str:
     if not isinstance(thread, str):
         raise InvalidThreadId(f"a thread id is a str here, not {type(thread).__name__}")
     return check_thread_id(thread)
-
-
-def _place(database: object, client: AnyClient | None, options: _url.MongoDBOptions) -> _url.Place:
-    if client is not None:
-        return _url.in_database(database, options)
-    if not isinstance(database, str) or "://" not in database:
-        raise InvalidURL("give a URL such as mongodb://localhost/app, or the name of a database and client=")
-    return _url.from_url(URL.parse(database), options)

@@ -1,9 +1,10 @@
-"""S3 driver of milepost: journals and heads as objects of one bucket."""
+"""S3 driver of milepost: journals, heads and items as objects of one bucket."""
 
 from __future__ import annotations
 
 from milepost_s3._errors import AccessDenied, BucketMissing, ConditionalWritesMissing, CredentialsInvalid
 from milepost_s3.checkpointer import S3Checkpointer
+from milepost_s3.store import S3Store
 
 __all__ = [
     "AccessDenied",
@@ -11,4 +12,5 @@ __all__ = [
     "ConditionalWritesMissing",
     "CredentialsInvalid",
     "S3Checkpointer",
+    "S3Store",
 ]

@@ -75,7 +75,8 @@ class Client:
     """The objects of one bucket, from any thread. What botocore raises is translated.
 
     ``given`` is a boto3 client that somebody else made and closes; it cannot follow into a forked process.
-    ``quotes_etags`` says in which form ETags are sent: some endpoints match them only without their quotes.
+    ``quotes_etags`` says in which form ETags are sent: some endpoints match them only without their quotes;
+    ``has_replaced``, that one did match in this form.
     """
 
     def __init__(self, bucket: str, settings: Settings, given: Any = None) -> None:
@@ -85,6 +86,7 @@ class Client:
         self._used_in: int | None = None
         self._sessions = PerProcess(_Session)
         self.quotes_etags = True
+        self.has_replaced = False
         self._closed = False
 
     # -- one object ------------------------------------------------------------------------------------------------
@@ -117,7 +119,20 @@ class Client:
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """Write an object over the one with this ETag and return the new one; None where it is another, or gone."""
-        return self._put(key, data, IfMatch=etag if self.quotes_etags else etag.strip('"'))
+        made = self._put(key, data, IfMatch=self._sent(etag))
+        self.has_replaced = self.has_replaced or made is not None
+        return made
+
+    def remove(self, key: str, etag: str) -> bool:
+        """Delete the object with this ETag; return False where it is another, or gone."""
+        condition = {"IfMatch": self._sent(etag)}
+        with self._translating("DeleteObject") as client:
+            try:
+                client.delete_object(Bucket=self.place.bucket, Key=key, **condition)
+            except client.exceptions.ClientError as error:
+                self._check_refused(error, condition, f"{key} was deleted from {self.place}")
+                return False
+            return True
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, whatever is there."""
@@ -135,14 +150,20 @@ class Client:
                     **condition,
                 )
             except client.exceptions.ClientError as error:
-                if not _condition_failed(error, condition):
-                    raise
-                if _was_sent_again(error):
-                    raise StorageUnavailable(
-                        f"whether {key} was written to {self.place} is unknown: boto3 sent it more than once"
-                    ) from error
+                self._check_refused(error, condition, f"{key} was written to {self.place}")
                 return None
             return str(answer.get("ETag", ""))
+
+    def _sent(self, etag: str) -> str:
+        """Return an ETag in the form that this endpoint matches."""
+        return etag if self.quotes_etags else etag.strip('"')
+
+    def _check_refused(self, error: Any, condition: dict[str, str], what: str) -> None:
+        """Return where a condition did not hold; raise where that is not it, or whether it held is unknown."""
+        if not _condition_failed(error, condition):
+            raise error
+        if _was_sent_again(error):
+            raise StorageUnavailable(f"whether {what} is unknown: boto3 sent it more than once") from error
 
     def _encryption(self) -> dict[str, str]:
         wanted = {

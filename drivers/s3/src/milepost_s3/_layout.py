@@ -2,7 +2,7 @@
 
 Below the prefix stand ``milepost.json``, which names the format; ``heads/{thread}``, one object per thread; and
 ``journals/{thread}/{position}``, one object per batch. A stub, which keeps a freed position occupied, is an empty
-object.
+object. ``items/{address}`` is one object per item of a store; an empty one is no item.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ FORMAT: Final = 1
 """The version of this layout. A driver refuses a higher one."""
 MARKER: Final = b'{"driver":"milepost-s3","format":1}'
 STUB: Final = b""
+GONE: Final = b""
+"""What stands for an item that was deleted, where an endpoint cannot delete on a condition."""
+SAMPLE: Final = b"{}"
+"""What an object holds on which deletion is tried: nobody needs it."""
 
 _MAX_PREFIX_BYTES: Final = 200
 _MAX_NAME: Final = 700
 _DIGITS: Final = 12
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNFIT: Final = {0xFFFD: "\ufffd0", 0xFFFE: "\ufffd1", 0xFFFF: "\ufffd2"}
+"""What cannot stand in an answer in XML, and what its escape begins with; in the order of the characters."""
+_FIT: Final = {spelled: chr(code) for code, spelled in _UNFIT.items()}
+_SPELLED = re.compile("\ufffd[012]")
 _ENTRY = re.compile(rb'\{"floor":(\d+),"version":(\d+|null),"head":(.*)\}\Z', re.DOTALL)
 
 
@@ -92,16 +100,31 @@ def check_marker(data: bytes, place: str) -> None:
 class Keys:
     """The keys below one prefix."""
 
-    __slots__ = ("_base", "heads", "marker")
+    __slots__ = ("_base", "heads", "items", "marker", "sample")
 
     def __init__(self, prefix: str) -> None:
         self._base = f"{prefix}/" if prefix else ""
         self.marker = f"{self._base}milepost.json"
         self.heads = f"{self._base}heads/"
+        self.items = f"{self._base}items/"
+        self.sample = f"{self._base}milepost.sample"
 
     def head(self, thread: str) -> str:
         """Return the key of a thread's head."""
         return self.heads + thread_name(thread)
+
+    def item(self, address: str) -> str:
+        """Return the key of an item, or what begins the keys of those whose addresses begin so; sorted as those are."""
+        return self.items + address.translate(_UNFIT)
+
+    def past_item(self, address: str) -> str:
+        """Return what the keys of exactly those items come after whose addresses come after some text."""
+        return self.item(_CONTROL.split(address, maxsplit=1)[0])  # no address has what sorts before its END
+
+    def address(self, key: str) -> str:
+        """Return the address of which a key was made."""
+        spelled = key.removeprefix(self.items)
+        return _SPELLED.sub(lambda found: _FIT[found[0]], spelled) if "\ufffd" in spelled else spelled
 
     def journal(self, thread: str) -> str:
         """Return what the keys of a thread's batches, and no others, begin with."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from milepost.errors import StorageUnavailable
 from milepost_s3._errors import ConditionalWritesMissing, NotSupported
-from milepost_s3._layout import MARKER, check_marker
+from milepost_s3._layout import MARKER, SAMPLE, check_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,3 +62,15 @@ def _missing(client: Client, header: str, how: str) -> ConditionalWritesMissing:
         f"{client.place} {how} {header} on PutObject, so it cannot keep two writers from overwriting each other: "
         f"use AWS S3 or an endpoint with conditional writes, such as Ceph RGW"
     )
+
+
+def deletes_on_conditions(client: Client, key: str) -> bool:
+    """Tell whether the endpoint keeps to a condition on DeleteObject: try one that cannot hold, on a sample.
+
+    Where the endpoint ignores it, only the sample is deleted.
+    """
+    client.put(key, SAMPLE)
+    try:
+        return not client.remove(key, _NO_ETAG)
+    except NotSupported:
+        return False

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from milepost.checkpoint import Capability, Checkpointer, Head, HeadPage
-from milepost.errors import Closed, InvalidURL, PositionTaken, StorageError
-from milepost.fork import PerProcess
-from milepost.url import unquote
-from milepost_s3._client import PARALLEL, Client, Settings
+from milepost.errors import Closed, PositionTaken, StorageError
+from milepost_s3 import _bucket
+from milepost_s3._client import PARALLEL, Settings
 from milepost_s3._heads import Heads
-from milepost_s3._layout import STUB, Entry, Keys, check_prefix, position_of
-from milepost_s3._probe import probe
+from milepost_s3._layout import STUB, Entry, position_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from milepost.checkpoint import HeadQuery, Swap
     from milepost.url import URL
-
-_MAX_SECONDS: Final = 3600.0
-_MAX_ATTEMPTS: Final = 20
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}\Z")
-_ENDPOINT = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?\Z")
-
-
-class _Opening:
-    """Whether one process has checked what is below the prefix."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.done = False
 
 
 class S3Checkpointer(Checkpointer):
@@ -82,13 +65,10 @@ class S3Checkpointer(Checkpointer):
             connect_timeout=connect_timeout,
             attempts=attempts,
         )
-        _check(bucket, settings)
-        self.bucket = bucket
-        self.prefix = check_prefix(prefix)
-        self._client = Client(bucket, settings, given=client)
-        self._keys = Keys(self.prefix)
+        self._bucket = _bucket.Bucket(bucket, prefix, settings, client)
+        self.bucket, self.prefix = self._bucket.name, self._bucket.prefix
+        self._client, self._keys = self._bucket.client, self._bucket.keys
         self._heads = Heads(self._client, self._keys)
-        self._openings = PerProcess(_Opening)
 
     @classmethod
     def from_url(cls, url: URL) -> S3Checkpointer:
@@ -97,30 +77,18 @@ class S3Checkpointer(Checkpointer):
         Raises:
             InvalidURL: bucket or prefix cannot be, or an option is not understood.
         """
-        options = url.options(Settings)
-        if "@" in url.netloc or ":" in url.netloc:
-            raise InvalidURL(
-                f"{str(url)!r}: after s3:// comes the bucket alone; credentials are boto3's affair (environment, "
-                f"profile=…), another server is endpoint_url=…"
-            )
-        return cls(url.netloc, unquote(url.path), **asdict(options))
+        bucket, prefix, keywords = _bucket.from_url(url)
+        return cls(bucket, prefix, **keywords)
 
     def __repr__(self) -> str:
-        place = f"{self.bucket}/{self.prefix}" if self.prefix else self.bucket
-        return f"{type(self).__name__}({place!r})"
+        return f"{type(self).__name__}({str(self._bucket)!r})"
 
     # -- hooks -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         if self._closed:
             raise Closed(f"{self!r} was closed")
-        opening = self._openings.get()
-        if opening.done:
-            return
-        with opening.lock:
-            if not opening.done:
-                probe(self._client, self._keys.marker)
-                opening.done = True
+        self._bucket.open()
 
     def _append(self, thread: str, position: int, data: bytes, swap: Swap | None) -> None:
         if swap is not None:
@@ -290,28 +258,3 @@ class S3Checkpointer(Checkpointer):
                     batches[position] = after
             if not page.more:
                 return batches
-
-
-def _check(bucket: str, settings: Settings) -> None:
-    """Check what can be checked without asking anybody.
-
-    Raises:
-        InvalidURL: something has no such value.
-    """
-    if not _BUCKET.match(bucket):
-        raise InvalidURL(f"{bucket!r} is no name of a bucket: write s3://bucket or s3://bucket/prefix")
-    if settings.endpoint_url is not None and not _ENDPOINT.match(settings.endpoint_url):
-        raise InvalidURL(
-            "endpoint_url is http://host or https://host, with a port or path, without credentials"
-        )
-    if settings.sse not in (None, "AES256", "aws:kms"):
-        raise InvalidURL(f"sse is 'AES256' or 'aws:kms', not {settings.sse!r}")
-    if settings.kms_key_id is not None and settings.sse != "aws:kms":
-        raise InvalidURL("kms_key_id needs sse=aws:kms")
-    for name in ("timeout", "connect_timeout"):
-        if not 0 < getattr(settings, name) <= _MAX_SECONDS:
-            raise InvalidURL(
-                f"{name} is over 0 and up to {_MAX_SECONDS:g} seconds, not {getattr(settings, name)!r}"
-            )
-    if not 1 <= settings.attempts <= _MAX_ATTEMPTS:
-        raise InvalidURL(f"attempts is between 1 and {_MAX_ATTEMPTS}, not {settings.attempts!r}")
