@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from milepost import open_store
-from milepost._embedding import Index, cosine, searched, texts
+from milepost._embedding import Index, searched, texts
 from milepost._words import bm25, words
 from milepost.errors import InvalidIndex, SearchUnsupported
 from milepost.memory import MemoryStore
+from milepost.scans import cosine
 
 
 @pytest.mark.parametrize(

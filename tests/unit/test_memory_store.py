@@ -385,6 +385,8 @@ def test_the_writes_beside_one_whose_condition_does_not_hold_are_applied(store: 
         store.batch([PutOp(("a",), "1", {}), PutOp(("a",), "2", {}, if_version=7), PutOp(("a",), "3", {})])
     assert (caught.value.key, caught.value.expected, caught.value.found) == ("2", 7, 0)
     assert keys(store.search(())) == ["1", "3"]
+
+
 def test_a_search_asks_the_driver_for_no_more_than_it_returns_and_one(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

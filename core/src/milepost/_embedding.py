@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from milepost._words import words
 from milepost.errors import InvalidIndex
@@ -16,21 +16,8 @@ WHOLE: Final = ("$",)
 _STEP: Final = r"([^.\[\]]+)|\[(\d+|\*)\]"
 
 
-class IndexConfig(TypedDict, total=False):
-    """How a store embeds values for search by meaning.
-
-    ``embed`` takes a list of str and returns for each a sequence of ``dims`` numbers; an object with LangChain's
-    ``embed_documents`` and ``embed_query`` will do. ``fields`` are the paths of what is embedded, each on its own:
-    ``"$"`` is the whole value (the default), then ``"title"``, ``"author.name"``, ``"parts[0]"``, ``"parts[*].text"``.
-    """
-
-    embed: Any
-    dims: int
-    fields: Sequence[str]
-
-
 class Index:
-    """A checked :class:`IndexConfig`.
+    """A checked :class:`~milepost.store.IndexConfig`.
 
     Raises:
         InvalidIndex: the config lacks something, or has something that it cannot be.
@@ -109,14 +96,6 @@ def searched(value: Any, fields: Sequence[str]) -> str:
     """Return the words at the fields of a value, with a space between; keys of mappings are no part of it."""
     leaves = (leaf for path in fields for found in _at(value, _steps(path)) for leaf in _leaves(found))
     return " ".join(word for leaf in leaves for word in words(leaf))
-
-
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how much two vectors point the same way, from -1 to 1; 0 where one has no length."""
-    from math import hypot
-
-    lengths = hypot(*one) * hypot(*other)
-    return sum(map(float.__mul__, one, other)) / lengths if lengths else 0.0
 
 
 def _steps(path: str) -> list[str]:

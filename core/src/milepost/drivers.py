@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import EntryPoint
 
-    from milepost._embedding import IndexConfig
-    from milepost.store import TTLConfig
+    from milepost.store import IndexConfig, TTLConfig
     from milepost.url import URL
 
 Kind: TypeAlias = Literal["checkpointer", "store"]

@@ -11,22 +11,21 @@ from bisect import bisect_left, bisect_right, insort
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from milepost._embedding import cosine
 from milepost._struct import Struct
 from milepost._words import bm25
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, InvalidURL, PositionTaken, StorageError
 from milepost.fork import PerProcess
+from milepost.scans import cosine
 from milepost.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from milepost._embedding import IndexConfig
     from milepost.checkpoint import Head, HeadQuery, Swap
     from milepost.items import Change, StoredItem
     from milepost.scans import Query, Scan
-    from milepost.store import TTLConfig
+    from milepost.store import IndexConfig, TTLConfig
     from milepost.url import URL
 
 S = TypeVar("S")

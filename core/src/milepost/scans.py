@@ -9,6 +9,7 @@ from milepost._struct import Struct, replace
 from milepost.errors import InvalidItem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 PAGE: Final = 256
@@ -35,6 +36,14 @@ class Query(Struct):
 
     words: tuple[str, ...] = ()
     vector: tuple[float, ...] = ()
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return how much two vectors point the same way, from -1 to 1; 0 where one has no length."""
+    from math import hypot
+
+    lengths = hypot(*one) * hypot(*other)
+    return sum(map(float.__mul__, one, other)) / lengths if lengths else 0.0
 
 
 def past(scan: Scan, place: str) -> Scan:

@@ -26,14 +26,27 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from milepost._clock import Clock
-    from milepost._embedding import Index, IndexConfig
+    from milepost._embedding import Index
     from milepost._writes import Write
     from milepost.operations import Op
 
-__all__ = ["BaseStore", "Item", "Namespace", "Page", "SearchItem", "Store", "TTLConfig"]
+__all__ = ["BaseStore", "IndexConfig", "Item", "Namespace", "Page", "SearchItem", "Store", "TTLConfig"]
 
 _SWEEP_SECONDS: Final = 60.0
 _UNSET: Final[Any] = type("_Unset", (), {"__repr__": lambda _: "(the store's)"})()
+
+
+class IndexConfig(TypedDict, total=False):
+    """How a store embeds values for search by meaning.
+
+    ``embed`` takes a list of str and returns for each a sequence of ``dims`` numbers; an object with LangChain's
+    ``embed_documents`` and ``embed_query`` will do. ``fields`` are the paths of what is embedded, each on its own:
+    ``"$"`` is the whole value (the default), then ``"title"``, ``"author.name"``, ``"parts[0]"``, ``"parts[*].text"``.
+    """
+
+    embed: Any
+    dims: int
+    fields: Sequence[str]
 
 
 class TTLConfig(TypedDict, total=False):
@@ -57,7 +70,7 @@ class Store(Backend):
     call returns, and every later read of any process finds it.
 
     Args:
-        index: how values are embedded, for search by meaning (:class:`~milepost._embedding.IndexConfig`).
+        index: how values are embedded, for search by meaning (:class:`IndexConfig`).
         ttl: how long items live (:class:`TTLConfig`).
 
     Raises:

@@ -14,10 +14,9 @@ from milepost_mongodb._errors import DocumentRefused, KeyTaken
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from milepost._embedding import IndexConfig
     from milepost.items import Change, StoredItem
     from milepost.scans import Scan
-    from milepost.store import TTLConfig
+    from milepost.store import IndexConfig, TTLConfig
     from milepost.url import URL
     from milepost_mongodb._client import AnyClient
     from milepost_mongodb._collections import ItemCollections

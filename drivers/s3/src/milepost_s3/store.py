@@ -14,10 +14,9 @@ from milepost_s3._items import Items
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from milepost._embedding import IndexConfig
     from milepost.items import Change, StoredItem
     from milepost.scans import Scan
-    from milepost.store import TTLConfig
+    from milepost.store import IndexConfig, TTLConfig
     from milepost.url import URL
 
 

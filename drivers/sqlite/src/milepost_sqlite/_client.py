@@ -122,11 +122,19 @@ class Client:
     """Runs statements on one database, from any thread, one at a time.
 
     ``component`` and ``steps`` are the name and the migrations of the schema that it brings up to date when
-    it opens.
+    it opens. ``prepare`` is given each new connection first.
     """
 
-    def __init__(self, settings: Settings, *, component: str, steps: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        component: str,
+        steps: Sequence[Step],
+        prepare: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         self._settings = settings
+        self._prepare_more = prepare
         self._component = component
         self._steps = steps
         self._sessions = PerProcess(_Session if self.in_memory else _forks.new_session)
@@ -215,6 +223,8 @@ class Client:
             )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._prepare_more is not None:
+            self._prepare_more(connection)
         version = self._version(connection)
         if not self.in_memory:
             self._use_wal(connection)
