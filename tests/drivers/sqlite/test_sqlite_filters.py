@@ -1,0 +1,141 @@
+"""Conditions of SQL leave out only what a filter does not match: for any value, any filter, and any spelling."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from milepost import filters, open_store
+from milepost_sqlite import _filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from milepost.store import Store
+
+KEYS = st.sampled_from(
+    ["a", "b", "a b", "A", "0", "$a", 'q"', "é", "", "\0", "back\\", "tab\t", "a.b", "[0]"]
+)
+TEXTS = st.sampled_from(
+    ["", "a", "a\0", "a\0b", "ab", "A", "é", "\U0001f98a", '"', "$x", "1", "\ud800", "null", "true"]
+)
+NUMBERS = (
+    st.integers(-3, 3)
+    | st.sampled_from(
+        [2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, 0.1, 0.3, 1e16, 1e22, 5e-324, -0.0]
+    )
+    | st.floats()
+)
+SCALARS = st.none() | st.booleans() | TEXTS | NUMBERS
+ODD = st.sampled_from(
+    [b"a", date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), Decimal("1"), Decimal("0.1"), (1, 2), 1j]
+)
+VALUES = st.recursive(
+    SCALARS | ODD,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+MAPPINGS = st.dictionaries(KEYS, VALUES, min_size=1, max_size=4)
+FIELDS = st.sampled_from(["a", "b", "a b", "A", "0", 'q"', "é", "", "\0", "back\\", "tab\t", "a.b", "[0]"])
+ORDERED = TEXTS | NUMBERS | st.sampled_from([b"a", date(2026, 1, 2), Decimal("0.1")])
+OPERATIONS = st.one_of(
+    st.tuples(st.sampled_from(["$eq", "$ne"]), VALUES),
+    st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), ORDERED),
+    st.tuples(st.just("$in"), st.lists(SCALARS | ODD, max_size=3)),
+    st.tuples(st.just("$exists"), st.booleans()),
+).map(lambda pair: dict([pair]))
+CONDITIONS = st.recursive(
+    SCALARS | ODD | OPERATIONS,
+    lambda inner: (
+        st.dictionaries(FIELDS, inner, max_size=2)
+        | st.lists(inner, min_size=1, max_size=2).map(lambda parts: {"$or": parts})
+        | inner.map(lambda part: {"$not": part})
+    ),
+    max_leaves=4,
+)
+FILTERS = st.dictionaries(FIELDS, CONDITIONS, min_size=1, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with open_store("sqlite://") as opened:
+        yield opened
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=MAPPINGS, wanted=FILTERS)
+def test_whatever_matches_is_found(store: Store, value: dict[str, Any], wanted: dict[str, Any]) -> None:
+    store.put(("f",), "k", value)
+    kept = store.get(("f",), "k")
+    assert kept is not None
+    expected = filters.matches(filters.parse(wanted), kept.value)
+    assert bool(store.search(("f",), filter=wanted)) is expected
+
+
+def test_a_value_too_deep_for_sqlite_is_judged_by_the_base_class(store: Store) -> None:
+    """SQLite refuses to read JSON nested thousands deep, and a search must not fail for one such row."""
+    data = ('{"a": 1, "deep": ' + '{"x": ' * 3000 + "1" + "}" * 3001).encode()
+    store.put(("deep",), "k", {"a": 1})
+    client = store._client
+    client.transact(
+        lambda write: write(
+            "UPDATE milepost_items SET value = ?, opaque = ? OR NOT json_valid(?) WHERE key = 'k' AND namespace = ?",
+            (data.decode(), False, data.decode(), '["deep"]'),
+        )
+    )
+    ((opaque,),) = client.query("SELECT opaque FROM milepost_items WHERE namespace = ?", ('["deep"]',))
+    assert opaque == 1
+
+
+def plan(store: Store, wanted: dict[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
+    return _filters.condition(filters.parse(wanted))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"a": "x' OR 1=1 --"}, {"a' OR 1=1 --": 1}, {"a": {"$in": ["'", "?", ":x"]}}, {"?": {"$gt": ");"}}],
+)
+def test_what_a_user_sends_is_bound_and_never_text_of_a_statement(
+    store: Store, wanted: dict[str, Any]
+) -> None:
+    found = plan(store, wanted)
+    assert found is not None
+    text, values = found
+    assert "'" not in text.replace("'object'", "")
+    assert text.count("?") == len(values)
+    assert "OR 1=1" not in text
+    assert json.dumps(values)
+    assert store.search(("nothing",), filter=wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left_out"),
+    [
+        ({"kind": "x"}, True),
+        ({"n": {"$gt": 500}}, True),
+        ({"kind": {"$in": ["x", "y"]}}, True),
+        ({"deep": {"kind": "x"}}, True),
+        ({"$or": [{"kind": "x"}, {"n": -1}]}, True),
+        ({"missing": {"$exists": True}}, True),
+        ({"kind": {"$ne": "note"}}, False),
+    ],
+)
+def test_rows_that_cannot_match_never_leave_sqlite(
+    store: Store, wanted: dict[str, Any], left_out: bool
+) -> None:
+    for number in range(5):
+        store.put(("rows",), str(number), {"kind": "note", "n": number, "deep": {"kind": "note"}})
+    read: list[int] = []
+    scan = store._scan
+    store._scan = lambda asked: (lambda page: (read.append(len(page)), page)[1])(scan(asked))  # type: ignore[method-assign]
+    try:
+        assert store.search(("rows",), filter=wanted) == []
+    finally:
+        del store._scan
+    assert (sum(read) == 0) is left_out
