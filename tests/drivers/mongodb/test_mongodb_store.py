@@ -487,37 +487,56 @@ def test_of_writers_at_once_each_counts_on_a_server(wire, opened_store):
     assert value(stores[0]) == {"v": 30}
 
 
+class Seen(pymongo.monitoring.CommandListener):
+    """Keeps the commands that a client sends."""
+
+    def __init__(self):
+        self.commands = []
+
+    def started(self, event):
+        self.commands.append((event.command_name, dict(event.command)))
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
 @pytest.mark.wire
-def test_every_command_carries_the_concerns_on_the_wire(wire):
-    seen = []
-
-    class Seen(pymongo.monitoring.CommandListener):
-        def started(self, event):
-            seen.append((event.command_name, dict(event.command)))
-
-        def succeeded(self, event):
-            pass
-
-        def failed(self, event):
-            pass
-
+def test_every_command_carries_the_concerns_and_is_needed(wire):
+    seen = Seen()
     with (
-        pymongo.MongoClient(
-            wire, event_listeners=[Seen()], w=1, readPreference="secondaryPreferred"
-        ) as client,
+        pymongo.MongoClient(wire, event_listeners=[seen], w=1, readPreference="secondaryPreferred") as client,
         MongoDBStore(wire.rpartition("/")[2], client=client) as store,
     ):
+        store.open()
+        store.put(("n",), "first", {})  # which sweeps, too
+
+        def sent(_):
+            names, seen.commands[:] = [name for name, _ in seen.commands], []
+            return names
+
+        seen.commands.clear()
+        assert sent(store.put(("n",), "k", {})) == ["find", "insert"]
+        assert sent(store.put(("n",), "k", {"v": 1}, ttl=5)) == ["find", "update"]
+        assert sent(store.get(("n",), "k")) == ["find", "update"]
+        assert sent(store.get(("n",), "k", refresh_ttl=False)) == ["find"]
+        assert sent(store.search((), refresh_ttl=False)) == ["find"]
+        assert sent(store.list_namespaces()) == ["find"] * 2
+        assert sent(store.batch([GetOp(("n",), "first"), GetOp(("n",), "absent")])) == ["find"]
+        writes = [PutOp(("n",), "a", {}), PutOp(("n",), "b", {})]
+        assert sent(store.batch(writes)) == ["find", "insert", "insert"]
         store.put(("n",), "k", {})
-        store.put(("n",), "k", {"v": 1})
-        assert keys(store) == ["k"]
         store.delete(("n",), "k")
-    names = [name for name, _ in seen]
-    assert {"insert", "update", "delete", "find"} <= set(names)
-    for name, command in seen:
-        if name in {"insert", "update", "delete"}:
-            assert command["writeConcern"] == {"w": "majority", "j": True, "wtimeout": 5000}
+        names = [name for name, _ in seen.commands]
+        assert names == ["find", "update", "find", "delete"]
+    for name, command in seen.commands[: len(names)]:
         if name == "find":
             assert command["readConcern"] == {"level": "majority"}
+            assert command.get("$readPreference", {"mode": "primary"}) == {"mode": "primary"}
+        else:
+            assert command["writeConcern"] == {"w": "majority", "j": True, "wtimeout": 5000}
 
 
 @pytest.mark.wire
