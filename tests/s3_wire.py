@@ -16,6 +16,8 @@ from moto.s3.models import s3_backends
 
 from milepost.checkpoint import Abandoned, Batch, Head, Status
 from milepost.drivers import open_checkpointer
+from milepost.url import URL
+from milepost_s3 import S3Store
 from mock_s3 import BUCKET
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Wire:
     It stands between botocore and moto, which would carry out a request that a ``before-send`` handler has answered.
     """
 
-    def __init__(self, driver: S3Checkpointer) -> None:
+    def __init__(self, driver: S3Checkpointer | S3Store) -> None:
         self._folder = f"/{driver.prefix}/"
         self.client = driver._client._client()
         self.sent: list[tuple[str, str]] = []
@@ -122,7 +124,7 @@ class Place:
     def __init__(self, url: str) -> None:
         self.url = url
         self.prefix = urlsplit(url).path.strip("/")
-        self.opened: list[S3Checkpointer] = []
+        self.opened: list[S3Checkpointer | S3Store] = []
 
     def driver(self, options: str = "&attempts=1") -> S3Checkpointer:
         """Return a driver that sends each request once, unless the options say otherwise, and waits for nothing."""
@@ -130,6 +132,13 @@ class Place:
         driver._pause = lambda seconds: None  # type: ignore[method-assign]
         self.opened.append(driver)
         return driver
+
+    def store(self, options: str = "&attempts=1") -> S3Store:
+        """Return a store that sends each request once, unless the options say otherwise, and waits for nothing."""
+        store = S3Store.from_url(URL.parse(self.url + options))
+        store._pause = lambda seconds: None  # type: ignore[method-assign]
+        self.opened.append(store)
+        return store
 
     def objects(self) -> dict[str, bytes]:
         """Return all objects below the prefix, by the rest of their keys."""

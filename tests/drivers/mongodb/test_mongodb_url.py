@@ -9,9 +9,9 @@ import traceback
 import pymongo
 import pytest
 
-from milepost.drivers import installed_drivers, open_checkpointer
+from milepost.drivers import installed_drivers, open_checkpointer, open_store
 from milepost.errors import InvalidURL, MilepostError
-from milepost_mongodb import MongoDBCheckpointer, _client
+from milepost_mongodb import MongoDBCheckpointer, MongoDBStore, _client
 from milepost_mongodb._errors import translated
 
 CANARY = "hunter2%40%2F"
@@ -26,10 +26,11 @@ def connected(url, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["mongodb", "mongodb+srv"])
-def test_both_schemes_are_installed_and_lead_to_one_class(scheme):
-    (row,) = [row for row in installed_drivers() if row.scheme == scheme]
-    assert (row.kind, row.distribution) == ("checkpointer", "milepost-mongodb")
+def test_both_schemes_are_installed_and_lead_to_one_class_of_each_kind(scheme):
+    rows = {(row.kind, row.distribution) for row in installed_drivers() if row.scheme == scheme}
+    assert rows == {("checkpointer", "milepost-mongodb"), ("store", "milepost-mongodb")}
     assert isinstance(open_checkpointer(f"{scheme}://db.example/app"), MongoDBCheckpointer)
+    assert isinstance(open_store(f"{scheme}://db.example/app"), MongoDBStore)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from s3_wire import Place, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from milepost_s3 import S3Checkpointer
+    from milepost_s3 import S3Checkpointer, S3Store
 
 
 @pytest.fixture
@@ -36,3 +36,15 @@ def driver(place: Place) -> S3Checkpointer:
 def wire(driver: S3Checkpointer) -> Wire:
     """What goes over the wire of ``driver``, its opening left out."""
     return Wire(driver)
+
+
+@pytest.fixture
+def store(place: Place) -> S3Store:
+    """A store that has checked its endpoint."""
+    return place.store().open()
+
+
+@pytest.fixture
+def store_wire(store: S3Store) -> Wire:
+    """What goes over the wire of ``store``, its opening left out."""
+    return Wire(store)
