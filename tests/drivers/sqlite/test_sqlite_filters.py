@@ -15,8 +15,10 @@ from milepost import filters, open_store
 from milepost_sqlite import _filters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from milepost.items import StoredItem
+    from milepost.scans import Scan
     from milepost.store import Store
 
 KEYS = st.sampled_from(
@@ -34,7 +36,7 @@ NUMBERS = (
 )
 SCALARS = st.none() | st.booleans() | TEXTS | NUMBERS
 ODD = st.sampled_from(
-    [b"a", date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), Decimal("1"), Decimal("0.1"), (1, 2), 1j]
+    [b"a", date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), Decimal(1), Decimal("0.1"), (1, 2), 1j]
 )
 VALUES = st.recursive(
     SCALARS | ODD,
@@ -133,7 +135,13 @@ def test_rows_that_cannot_match_never_leave_sqlite(
         store.put(("rows",), str(number), {"kind": "note", "n": number, "deep": {"kind": "note"}})
     read: list[int] = []
     scan = store._scan
-    store._scan = lambda asked: (lambda page: (read.append(len(page)), page)[1])(scan(asked))  # type: ignore[method-assign]
+
+    def counted(asked: Scan) -> Sequence[StoredItem]:
+        page = scan(asked)
+        read.append(len(page))
+        return page
+
+    store._scan = counted  # type: ignore[method-assign]
     try:
         assert store.search(("rows",), filter=wanted) == []
     finally:

@@ -1,4 +1,4 @@
-"""The contract of drivers as tests that anybody can run: subclass :class:`CheckpointerContract`.
+"""The contracts of drivers as tests that anybody can run: :class:`CheckpointerContract`, :class:`StoreContract`.
 
 Needs ``pip install 'milepost[testing]'``. Nothing else in milepost imports it.
 """
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from milepost.testing.machine import CheckpointerMachine, agree_with_model
     from milepost.testing.place import Place
     from milepost.testing.racing import Race, race, two_writers
+    from milepost.testing.store_contract import StoreContract
+    from milepost.testing.store_machine import StoreMachine, agree_with_store_model
+    from milepost.testing.store_place import StorePlace
 
 __all__ = [
     "CheckpointerContract",
@@ -23,7 +26,11 @@ __all__ = [
     "Gate",
     "Place",
     "Race",
+    "StoreContract",
+    "StoreMachine",
+    "StorePlace",
     "agree_with_model",
+    "agree_with_store_model",
     "race",
     "two_writers",
 ]
@@ -35,13 +42,18 @@ _HOMES: Final = {
     "Gate": "faulty",
     "Place": "place",
     "Race": "racing",
+    "StoreContract": "store_contract",
+    "StoreMachine": "store_machine",
+    "StorePlace": "store_place",
     "agree_with_model": "machine",
+    "agree_with_store_model": "store_machine",
     "race": "racing",
     "two_writers": "racing",
 }
 _REWRITTEN: Final = (
     "_appending", "_deleting", "_fencing", "_heads", "_lifetime", "_listing", "_processes", "_pruning", "_reading",
-    "machine", "place", "racing",
+    "machine", "place", "racing", "_items_found", "_items_kept", "_items_living", "_items_shared", "store_machine",
+    "store_place",
 )  # fmt: skip
 
 if find_spec("pytest") is not None:

@@ -14,6 +14,7 @@ from milepost.errors import MilepostError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from milepost.drivers import Kind
     from milepost.testing.report import Report
 
 UNUSABLE: Final = 2
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from milepost.testing.report import run
 
     try:
-        report = run(options.url, only=options.k, heard=print)
+        kind: Kind = "store" if options.store else "checkpointer"
+        report = run(options.url, kind=kind, only=options.k, heard=print)
     except (MilepostError, RuntimeError) as error:
         print(f"milepost.testing: {error}", file=sys.stderr)  # noqa: T201
         return UNUSABLE
@@ -44,10 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m milepost.testing",
-        description="Hold the checkpointer of a URL to the driver contract. The place may hold other data: "
-        "only threads of the contract's own are touched, and they are deleted afterwards.",
+        description="Hold the checkpointer of a URL, or its store, to the driver contract. The place may hold other "
+        "data: only threads, or items, of the contract's own are touched, and they are deleted afterwards.",
     )
     parser.add_argument("url", metavar="URL", help="the URL of a place, such as sqlite:///contract.db")
+    parser.add_argument(
+        "--store", action="store_true", help="hold the store of the URL to its contract, not the checkpointer"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")
     parser.add_argument(
         "-k", default="", metavar="EXPRESSION", help="only these clauses, such as 'c04 or pruned'"

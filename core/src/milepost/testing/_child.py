@@ -1,10 +1,10 @@
-"""What the clauses on several processes run in the other one: appends against its siblings, or reads."""
+"""What the clauses on several processes run in the other one: writes against its siblings, or reads."""
 
 from __future__ import annotations
 
 import sys
 
-from milepost.drivers import open_checkpointer
+from milepost.drivers import open_checkpointer, open_store
 from milepost.errors import PositionTaken
 from milepost.testing.place import batch, names
 
@@ -33,8 +33,21 @@ def read(url: str, thread: str) -> None:
         print(*names(driver, thread), f"version={head.version if head else None}")  # noqa: T201 - likewise
 
 
+def count(url: str, label: str, times: str) -> None:
+    """Add to a number in a store, beside its siblings."""
+    from milepost.testing._items_shared import count as add
+
+    print("ready", flush=True)  # noqa: T201 - the parent reads it
+    sys.stdin.readline()
+    with open_store(url) as driver:
+        add(driver, (label,), int(times))
+
+
+def items(url: str, label: str) -> None:
+    """Print the keys of the items in a namespace."""
+    with open_store(url) as driver:
+        print(*(item.key for item in driver.search((label,))))  # noqa: T201 - likewise
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "append":
-        append(*sys.argv[2:])
-    else:
-        read(*sys.argv[2:])
+    {"append": append, "read": read, "count": count, "items": items}[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]  # their numbers of arguments differ

@@ -13,10 +13,13 @@ from milepost._struct import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from milepost.checkpoint import Capability
-    from milepost.testing.place import Place
+    from milepost.backend import Capability
+    from milepost.drivers import Kind
 
-    Test: TypeAlias = Callable[[Any, Place], None]
+    Test: TypeAlias = Callable[[Any, Any], None]
+
+FIRST: Final[dict[str, str]] = {"checkpointer": "C", "store": "S"}
+"""What the numbers of the clauses for a kind of driver begin with."""
 
 NOT_DECLARED: Final = "not declared"
 NOT_PROVIDED: Final = "not provided"
@@ -34,7 +37,7 @@ class Clause(Struct):
 
 
 CLAUSES: Final[dict[str, Clause]] = {}
-"""All clauses by number."""
+"""All clauses by number: ``C…`` for checkpointers, ``S…`` for stores."""
 
 
 def clause(
@@ -46,7 +49,7 @@ def clause(
         sentence = " ".join((getdoc(test) or "").split())
 
         @wraps(test)
-        def checked(self: Any, place: Place) -> None:
+        def checked(self: Any, place: Any) -> None:
             __tracebackhide__ = True
             missing = [need for need in needs if need not in place.driver.capabilities]
             if missing:
@@ -63,14 +66,29 @@ def clause(
     return number_it
 
 
-def clauses() -> list[Clause]:
-    """Return all clauses in the order of their numbers."""
-    import milepost.testing.contract  # noqa: F401 - defines them
+def clauses(kind: Kind = "checkpointer") -> list[Clause]:
+    """Return the clauses for a kind of driver in the order of their numbers."""
+    import milepost.testing.contract
+    import milepost.testing.store_contract  # noqa: F401 - both define them
 
-    return [CLAUSES[number] for number in sorted(CLAUSES)]
+    return [CLAUSES[number] for number in sorted(CLAUSES) if number.startswith(FIRST[kind])]
 
 
 def not_provided(reason: str) -> None:
     """Say that the clause could not be tried, because whoever runs it did not provide for it."""
     __tracebackhide__ = True
     pytest.skip(f"{NOT_PROVIDED}: {reason}")
+
+
+def check_final(cls: type[Any], contract: type[Any], kind: Kind) -> None:
+    """Refuse a subclass of a contract that overrides a clause, or takes one away.
+
+    Raises:
+        TypeError: it does.
+    """
+    for entry in CLAUSES.values():
+        changed = getattr(cls, entry.name, None) is not getattr(contract, entry.name, None)
+        if entry.id.startswith(FIRST[kind]) and changed:
+            raise TypeError(
+                f"{cls.__qualname__} overrides clause {entry.id} ({entry.name}): clauses are final"
+            )

@@ -15,7 +15,7 @@ from milepost.testing._listing import Listing
 from milepost.testing._processes import Processes
 from milepost.testing._pruning import Pruning
 from milepost.testing._reading import Reading
-from milepost.testing.clause import CLAUSES, clause
+from milepost.testing.clause import check_final, clause
 from milepost.testing.machine import agree_with_model
 from milepost.testing.place import Place
 
@@ -53,11 +53,7 @@ class CheckpointerContract(
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for entry in CLAUSES.values():
-            if getattr(cls, entry.name, None) is not getattr(CheckpointerContract, entry.name):
-                raise TypeError(
-                    f"{cls.__qualname__} overrides clause {entry.id} ({entry.name}): clauses are final"
-                )
+        check_final(cls, CheckpointerContract, "checkpointer")
 
     @pytest.fixture
     def url(self) -> str | Callable[[], Checkpointer]:

@@ -12,16 +12,20 @@ import pytest
 
 from milepost import url as urls
 from milepost._struct import Struct
-from milepost.drivers import installed_drivers, open_checkpointer
+from milepost.drivers import installed_drivers, open_checkpointer, open_store
 from milepost.testing.clause import NOT_DECLARED, NOT_PROVIDED, Clause, clauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from milepost.drivers import Kind
 
 Outcome: TypeAlias = Literal["passed", "failed", "not declared", "not provided"]
 
 OUTCOMES: Final[tuple[Outcome, ...]] = ("passed", "failed", "not declared", "not provided")
+
+
+_SUITES: Final[dict[str, str]] = {"checkpointer": "TestCheckpointer", "store": "TestStore"}
 
 
 class Verdict(Struct):
@@ -85,8 +89,9 @@ class Report(Struct):
 class _Collector:
     """Hears of every clause that pytest runs."""
 
-    def __init__(self, url: str, heard: Callable[[Verdict], object]) -> None:
+    def __init__(self, url: str, kind: Kind, heard: Callable[[Verdict], object]) -> None:
         self.url = url
+        self.kind = kind
         self.verdicts: list[Verdict] = []
         self.problems: list[str] = []
         self._heard = heard
@@ -99,7 +104,7 @@ class _Collector:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: item.name)
-        known = {clause.name: clause for clause in clauses()}
+        known = {clause.name: clause for clause in clauses(self.kind)}
         self._clauses = {item.nodeid: known[item.name] for item in items}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -117,8 +122,10 @@ class _Collector:
         self._heard(verdict)
 
 
-def run(url: str, *, only: str = "", heard: Callable[[Verdict], object] = str) -> Report:
-    """Run the clauses on the driver of a URL; ``only`` chooses some, as pytest's ``-k`` does.
+def run(
+    url: str, *, kind: Kind = "checkpointer", only: str = "", heard: Callable[[Verdict], object] = str
+) -> Report:
+    """Run the clauses on a driver of a URL; ``only`` chooses some, as pytest's ``-k`` does.
 
     ``heard`` is told of each as it is done.
 
@@ -126,12 +133,12 @@ def run(url: str, *, only: str = "", heard: Callable[[Verdict], object] = str) -
         MilepostError: there is no such driver, or the URL is not understood.
         RuntimeError: pytest could not run them.
     """
-    facts = _facts(url)
-    collector = _Collector(url, heard)
+    facts = _facts(url, kind)
+    collector = _Collector(url, kind, heard)
     folder = Path(__file__).parent
     arguments = [
-        str(folder / "_suite.py"), f"--rootdir={folder}", f"-c{os.devnull}", "--noconftest", "--import-mode=importlib",
-        "-pno:cacheprovider", "-pno:terminal", *(["-k", only] if only else []),
+        f"{folder / '_suite.py'}::{_SUITES[kind]}", f"--rootdir={folder}", f"-c{os.devnull}", "--noconftest",
+        "--import-mode=importlib", "-pno:cacheprovider", "-pno:terminal", *(["-k", only] if only else []),
     ]  # fmt: skip
     with _pytest_alone():
         code = pytest.main(arguments, plugins=[collector])
@@ -160,12 +167,12 @@ def _pytest_alone() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _facts(url: str) -> dict[str, Any]:
+def _facts(url: str, kind: Kind) -> dict[str, Any]:
     parsed = urls.URL.parse(url)
-    with open_checkpointer(url) as driver:
+    with open_checkpointer(url) if kind == "checkpointer" else open_store(url) as driver:
         cls, capabilities = type(driver), tuple(sorted(driver.capabilities))
     target = f"{cls.__module__}:{cls.__qualname__}"
-    rows = [row for row in installed_drivers() if (row.kind, row.scheme) == ("checkpointer", parsed.scheme)]
+    rows = [row for row in installed_drivers() if (row.kind, row.scheme) == (kind, parsed.scheme)]
     row = next((row for row in rows if row.distribution == "(registered)"), rows[0])
     return {
         "url": str(parsed),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -15,9 +15,9 @@ from milepost.backend import Capability
 from milepost.errors import Closed, MilepostError, VersionConflict
 from milepost.memory import MemoryStore
 from milepost.operations import GetOp, PutOp, SearchOp
+from milepost.testing.store_place import HeldClock
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from milepost.items import Item
@@ -53,25 +53,6 @@ FILTERS: Any = st.sampled_from(
 )
 LIVES = st.sampled_from([None, None, 1, 3, timedelta(seconds=90)])
 PREFIXES = SPACES | st.just(())
-
-
-class HeldClock:
-    """A clock that both stores read, and that moves when a history says so."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2030, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        """Return the time."""
-        return self.time
-
-    def monotonic(self) -> float:
-        """Return the seconds since the epoch."""
-        return self.time.timestamp()
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Do not wait: nobody else moves the clock."""
-        raise NotImplementedError
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -179,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.000001, 1, 59.999999, 60, 90, 400]))
     def advance(self, seconds: float) -> None:
         """Let time pass: some lives are over."""
-        self.clock.time += timedelta(seconds=seconds)
+        self.clock.advance(seconds)
 
     @rule()
     def sweep(self) -> None:
