@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from milepost import drivers
+from milepost import drivers, open_store
 from milepost.errors import PositionTaken, StorageUnavailable
 from milepost.memory import MemoryCheckpointer
-from milepost.testing import CheckpointerContract, Faulty, agree_with_model, race, two_writers
+from milepost.testing import CheckpointerContract, Faulty, StoreContract, agree_with_model, race, two_writers
 from milepost.testing import __main__ as command
 from milepost.testing._mutants_of_journals import Overwrites
 from milepost.testing.clause import CLAUSES, clauses
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "driver-contract.md"
+STORE_PAGE = PAGE.with_name("store-contract.md")
 FIRST = clauses()[0]
 
 
@@ -56,8 +57,14 @@ def test_a_mixin_cannot_override_a_clause() -> None:
 
 
 def test_every_clause_is_a_test_whose_name_says_its_number() -> None:
-    found = [name for name in dir(CheckpointerContract) if name.startswith("test_")]
+    found = [
+        name
+        for kind in (CheckpointerContract, StoreContract)
+        for name in dir(kind)
+        if name.startswith("test_")
+    ]
     assert sorted(found) == sorted(clause.name for clause in CLAUSES.values())
+    assert {number[0] for number in CLAUSES} == {"C", "S"}
     assert all(re.match(rf"test_{clause.id.lower()}_", clause.name) for clause in CLAUSES.values())
     assert all(clause.sentence.endswith(".") and clause.why for clause in CLAUSES.values())
 
@@ -115,6 +122,36 @@ def test_the_report_on_a_good_driver(scheme: str, tmp_path: Path, capsys: pytest
         {"memory": "milepost", "sqlite": "milepost-sqlite"}[scheme],
         True,
     )
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_the_report_on_a_store(scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = {"memory": "memory://reported", "sqlite": f"sqlite:///{tmp_path}/app.db?synchronous=normal"}[scheme]
+    file = tmp_path / "report.json"
+    assert command.main([url, "--store", "--json", str(file), "-k", "s0 or s28 or s73 or s82"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^S06  passed        A write with a condition", said, re.MULTILINE)
+    assert re.search(r"^S73  not provided ", said, re.MULTILINE)
+    report = json.loads(file.read_text())
+    outcomes = {clause["id"]: clause["outcome"] for clause in report["clauses"]}
+    assert outcomes["S82"] == ("passed" if scheme == "sqlite" else "not declared")
+    assert outcomes["S28"] == "passed"
+    assert all(number.startswith("S") for number in outcomes)
+    assert report["distribution"] == {"memory": "milepost", "sqlite": "milepost-sqlite"}[scheme]
+
+
+def test_the_store_command_leaves_other_items_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/app.db"
+    with open_store(url) as store:
+        store.put(("mine",), "k", {"n": 1})
+        assert command.main([url, "--store", "-k", "s03 or s20 or s90"]) == 0
+        assert [(item.namespace, item.key) for item in store.search(())] == [(("mine",), "k")]
+
+
+def test_a_store_contract_cannot_be_weakened() -> None:
+    first = clauses("store")[0]
+    with pytest.raises(TypeError, match="overrides clause S01"):
+        type("TestMine", (StoreContract,), {first.name: None})
 
 
 def test_the_report_on_a_broken_driver_names_the_clause(
@@ -242,12 +279,13 @@ def test_a_history_that_differs_is_shown() -> None:
 # -- the page ------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_says_what_the_code_says() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| C")]
+@pytest.mark.parametrize(("kind", "page"), [("checkpointer", PAGE), ("store", STORE_PAGE)])
+def test_the_page_says_what_the_code_says(kind: Any, page: Path) -> None:
+    begin = f"| {clauses(kind)[0].id[0]}"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith(begin)]
     assert rows == [
         f"| {one.id} | {one.sentence} | {', '.join(need.name for need in one.needs) or 'all'} | {one.why} |"
-        for one in clauses()
+        for one in clauses(kind)
     ]
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from milepost.testing import CheckpointerContract, Place
-from milepost.testing.clause import CLAUSES
+from milepost.testing.clause import CLAUSES, clauses
 from milepost.testing.mutants import Mutant, mutants
 from milepost.url import URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+NUMBERS = [one.id for one in clauses()]
 
 _numbers = itertools.count()
 
@@ -42,7 +44,7 @@ def tried(driver: type[Mutant], clause: str) -> BaseException | None:
     return None
 
 
-@pytest.mark.parametrize("clause", CLAUSES)
+@pytest.mark.parametrize("clause", NUMBERS)
 def test_a_driver_without_a_fault_keeps_the_clause(clause: str) -> None:
     error = tried(Mutant, clause)
     assert error is None or "not declared" in str(error)
@@ -63,11 +65,11 @@ def test_a_broken_driver_is_caught_by_the_clause(driver: type[Mutant], clause: s
 
 
 def test_every_clause_catches_a_broken_driver_and_none_escapes(capsys: pytest.CaptureFixture[str]) -> None:
-    caught = {number: [cls.__name__ for cls in mutants() if number in cls.caught_by] for number in CLAUSES}
+    caught = {number: [cls.__name__ for cls in mutants() if number in cls.caught_by] for number in NUMBERS}
     with capsys.disabled():
         print()
         for number, names in caught.items():
             print(f"  {number} catches {', '.join(names)}")
     assert not [number for number, names in caught.items() if not names]
     assert not [cls.__name__ for cls in mutants() if not cls.caught_by]
-    assert len(mutants()) >= len(CLAUSES) * 0.8
+    assert len(mutants()) >= len(NUMBERS) * 0.8

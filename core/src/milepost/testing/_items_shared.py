@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WRITERS = 6
 EACH = 5
+WRITING = 3
 PROCESSES = 4
 FINAL = (
     "get", "put", "delete", "search", "list_namespaces", "batch", "sweep_ttl", "configure",
@@ -57,6 +58,8 @@ class Sharing:
 
     make_newer: ClassVar[Any] = None
     processes: ClassVar[str] = ""
+    patience: ClassVar[float] = 5.0
+    """How long threads may take to end, in seconds."""
 
     # -- at once -----------------------------------------------------------------------------------------------------
 
@@ -88,26 +91,29 @@ class Sharing:
     def test_s52_readers_and_writers_do_not_disturb_each_other(self, place: StorePlace) -> None:
         """While items come, change and go, searches find whole ones, in order, and none that never was."""
         driver, space = place.driver, place.space("busy")
+        ended: list[int] = []
 
         def write(worker: int) -> Callable[[], None]:
             def run() -> None:
                 for number in range(12):
                     driver.put((*space, f"{worker}"), f"{number % 3}", {"a": number, "b": [number] * 20})
-                    driver.delete((*space, f"{worker}"), f"{(number + 1) % 3}")
+                    if number % 4 == 1:
+                        driver.delete((*space, f"{worker}"), f"{(number + 1) % 3}")
+                ended.append(worker)
 
             return run
 
         def read() -> None:
-            for _ in range(8):
+            while len(ended) < WRITING:
                 found = driver.search(space, limit=99)
                 order = [(item.namespace, item.key) for item in found]
                 assert order == sorted(order)
                 assert all(item.value["b"] == [item.value["a"]] * 20 for item in found)
                 driver.list_namespaces(prefix=space)
 
-        done = race(*(write(n) for n in range(3)), read, read)
+        done = race(*(write(n) for n in range(WRITING)), read, read)
         assert not done.errors
-        assert len(driver.list_namespaces(prefix=space)) == 3
+        assert len(driver.list_namespaces(prefix=space)) == WRITING
 
     @clause("S53", "races", why="of those that wrote without a condition, some were told that they could not")
     def test_s53_writes_without_a_condition_all_succeed(self, place: StorePlace) -> None:
@@ -241,12 +247,14 @@ class Sharing:
         place.driver.put(place.space("newer"), "k", {})
         self.make_newer(place.open if place.url is None else place.url)
         place.tidies = False
-        for call in (
+        space = place.space("newer")
+        calls: tuple[Callable[[Store], Any], ...] = (
             lambda driver: driver.open(),
-            lambda driver: driver.get(place.space("newer"), "k"),
-            lambda driver: driver.put(place.space("newer"), "k", {}),
-            lambda driver: driver.search(place.space()),
-        ):
+            lambda driver: driver.get(space, "k"),
+            lambda driver: driver.put(space, "k", {}),
+            lambda driver: driver.search(space),
+        )
+        for call in calls:
             with place.open() as driver, pytest.raises(SchemaTooNew):
                 call(driver)
 
@@ -275,7 +283,7 @@ class Sharing:
             driver.search(place.space(), limit=99)
         left = [one for one in threading.enumerate() if one.ident not in before]
         for one in left:
-            one.join(10)
+            one.join(self.patience)
         assert not [one.name for one in left if one.is_alive()]
 
     # -- processes ---------------------------------------------------------------------------------------------------
