@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 10_000
 LENGTH = 30
-SHARE = {"memory": 20, "sqlite": 4, "s3": 40, "mongodb": 20}
-"""One of how many steps are made where not all are: each is compared with all that there is, and a server takes its time."""
+SHARE = {"memory": 20, "sqlite": 4, "s3": 80, "mongodb": 40}
+"""One of how many steps are made where not all are: each is compared with all there is, and a server takes time."""
 
 
 @pytest.mark.search
@@ -27,6 +27,6 @@ SHARE = {"memory": 20, "sqlite": 4, "s3": 40, "mongodb": 20}
 def test_a_store_agrees_with_the_model(name: str, backends: Backends, tmp_path: Path, tally: Tally) -> None:
     wanted = ENOUGH // (1 if THOROUGH else SHARE[name])
     with backends.fresh(name, tmp_path) as url:
-        steps = agree_with_store_model(lambda: open_store(url), examples=wanted // LENGTH + 2, steps=LENGTH)
+        steps = agree_with_store_model(lambda: open_store(url), examples=wanted // (LENGTH - 3) + 2, steps=LENGTH)
     tally("store histories: steps that agree with the model", f"{name:<8} {{steps}}", steps=steps)
     assert steps >= wanted
