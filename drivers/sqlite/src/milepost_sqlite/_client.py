@@ -8,20 +8,19 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from milepost.errors import Closed, Corrupt, SchemaTooNew, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
+from milepost_sqlite._place import MEMORY, SYNCHRONOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-T = TypeVar("T")
+    from milepost_sqlite._place import Settings
 
-MEMORY: Final = ":memory:"
-SYNCHRONOUS: Final = {"normal": 1, "full": 2}
+T = TypeVar("T")
 
 _JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 _CACHED_STATEMENTS: Final = 64
@@ -50,16 +49,6 @@ class ReadOnly(StorageError):
 
 class CannotOpen(StorageError):
     """The database cannot be opened: its directory is missing, or the path names something else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a database is opened. ``path`` is absolute or ``:memory:``; ``timeout`` is in seconds."""
-
-    path: str
-    synchronous: str
-    timeout: float
-    mkdir: bool
 
 
 class _Session:
@@ -122,11 +111,19 @@ class Client:
     """Runs statements on one database, from any thread, one at a time.
 
     ``component`` and ``steps`` are the name and the migrations of the schema that it brings up to date when
-    it opens.
+    it opens. ``prepare`` is given each new connection, before all others use it.
     """
 
-    def __init__(self, settings: Settings, *, component: str, steps: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        component: str,
+        steps: Sequence[Step],
+        prepare: Callable[[sqlite3.Connection], None] = lambda _connection: None,
+    ) -> None:
         self._settings = settings
+        self._prepare_more = prepare
         self._component = component
         self._steps = steps
         self._sessions = PerProcess(_Session if self.in_memory else _forks.new_session)
@@ -233,6 +230,7 @@ class Client:
                 )
         if version < len(self._steps):
             self._migrate(connection)
+        self._prepare_more(connection)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return the version of the schema in the file, 0 where there is none.

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
-from milepost.errors import HeadMoved, InvalidURL, PositionTaken
-from milepost.url import mask, unquote
+from milepost.errors import HeadMoved, PositionTaken
 from milepost_sqlite import _layout
-from milepost_sqlite._client import MEMORY, SYNCHRONOUS, Client, KeyTaken, Settings
+from milepost_sqlite._client import Client, KeyTaken
+from milepost_sqlite._place import SQLiteOptions, path_of, settings
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from milepost.checkpoint import Head, HeadQuery, Swap
     from milepost.url import URL
     from milepost_sqlite._client import Write
 
-
 _IN_MEMORY = frozenset({Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL, Capability.INDEXED_HEADS})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SQLiteOptions:
-    """The options of a ``sqlite:`` URL, which are the keywords of :class:`SQLiteCheckpointer`."""
-
-    synchronous: Literal["full", "normal"] = "full"
-    timeout: float = 30.0
-    mkdir: bool = False
 
 
 class SQLiteCheckpointer(Checkpointer):
@@ -59,16 +47,11 @@ class SQLiteCheckpointer(Checkpointer):
         timeout: float = 30.0,
         mkdir: bool = False,
     ) -> None:
-        if synchronous not in SYNCHRONOUS:
-            raise InvalidURL(f"synchronous is 'full' or 'normal', not {synchronous!r}")
-        if not 0 <= timeout <= _MAX_TIMEOUT:
-            raise InvalidURL(f"timeout is between 0 and {_MAX_TIMEOUT:g} seconds, not {timeout!r}")
-        name = os.fspath(path)
-        self.path = name if name == MEMORY else str(Path.cwd() / name)
-        if self.path == MEMORY:
+        place = settings(path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
+        self.path = place.path
+        self._client = Client(place, component=_layout.COMPONENT, steps=_layout.STEPS)
+        if self._client.in_memory:
             self.capabilities = _IN_MEMORY
-        settings = Settings(path=self.path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
-        self._client = Client(settings, component=_layout.COMPONENT, steps=_layout.STEPS)
 
     @classmethod
     def from_url(cls, url: URL) -> SQLiteCheckpointer:
@@ -78,7 +61,9 @@ class SQLiteCheckpointer(Checkpointer):
             InvalidURL: the path is missing or stands where a host would, or an option is not understood.
         """
         options = url.options(SQLiteOptions)
-        return cls(_path(url), synchronous=options.synchronous, timeout=options.timeout, mkdir=options.mkdir)
+        return cls(
+            path_of(url), synchronous=options.synchronous, timeout=options.timeout, mkdir=options.mkdir
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -145,26 +130,3 @@ class SQLiteCheckpointer(Checkpointer):
 
     def _close(self) -> None:
         self._client.close()
-
-
-_MAX_TIMEOUT = 86_400.0
-
-
-def _path(url: URL) -> str:
-    """Return the file that a URL names.
-
-    Raises:
-        InvalidURL: it names none, or stands where a host would.
-    """
-    if url.netloc:
-        name = mask(url.netloc + url.path)
-        hint = (
-            "sqlite://" if name == MEMORY else f"sqlite:///{name} (relative) or sqlite:////{name} (absolute)"
-        )
-        raise InvalidURL(f"{str(url)!r} names a host, and SQLite has none: write {hint}")
-    path = unquote(url.path.removeprefix("/"))
-    if not url.path:
-        return MEMORY
-    if not path or "\0" in path:
-        raise InvalidURL(f"{str(url)!r} names no file: write sqlite:///runs.db")
-    return path
