@@ -242,10 +242,11 @@ def _words(db: Any) -> None:
 
 
 _WORDS: Final = (
+    "CREATE VIEW milepost_texts AS SELECT id, text FROM milepost_items WHERE text <> ''",
     # The words are ASCII letters and digits, and what is not ASCII: what this tokenizer takes for a word, too.
     """
     CREATE VIRTUAL TABLE milepost_words
-        USING fts5(text, content = 'milepost_items', content_rowid = 'id', tokenize = 'ascii')
+        USING fts5(text, content = 'milepost_texts', content_rowid = 'id', tokenize = 'ascii')
     """,
     """
     CREATE TRIGGER milepost_words_insert AFTER INSERT ON milepost_items WHEN new.text <> '' BEGIN
@@ -257,16 +258,12 @@ _WORDS: Final = (
         INSERT INTO milepost_words (milepost_words, rowid, text) VALUES ('delete', old.id, old.text);
     END
     """,
+    # One trigger for both: in what order SQLite runs several is not defined, and the old words must go first.
     """
-    CREATE TRIGGER milepost_words_forget AFTER UPDATE OF text ON milepost_items
-        WHEN old.text <> '' AND old.text <> new.text BEGIN
-        INSERT INTO milepost_words (milepost_words, rowid, text) VALUES ('delete', old.id, old.text);
-    END
-    """,
-    """
-    CREATE TRIGGER milepost_words_learn AFTER UPDATE OF text ON milepost_items
-        WHEN new.text <> '' AND old.text <> new.text BEGIN
-        INSERT INTO milepost_words (rowid, text) VALUES (new.id, new.text);
+    CREATE TRIGGER milepost_words_update AFTER UPDATE OF text ON milepost_items WHEN old.text <> new.text BEGIN
+        INSERT INTO milepost_words (milepost_words, rowid, text)
+            SELECT 'delete', old.id, old.text WHERE old.text <> '';
+        INSERT INTO milepost_words (rowid, text) SELECT new.id, new.text WHERE new.text <> '';
     END
     """,
 )

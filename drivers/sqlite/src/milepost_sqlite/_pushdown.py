@@ -23,6 +23,8 @@ _MOST: Final = 50
 """How many comparisons are pushed down: SQLite takes expressions of some depth only."""
 _PLAIN: Final = re.compile(r"[ !#-\[\]-~]+")
 """Keys that stand in JSON text and in a path as they are."""
+_ASCII: Final = re.compile(r"[ !#-.0-\[\]-~]*")
+"""Texts that JSON has one spelling for."""
 _SLACK: Final = 1e-9
 """How inexactly numbers are compared: SQLite may read the last digits of a float otherwise than Python."""
 _LEAST_SLACK: Final = 1e-290
@@ -43,8 +45,24 @@ def condition(wanted: Filter) -> Condition | None:
     made = _part(wanted)
     if made is None:
         return None
-    # SQLite reads JSON to a depth of its own. CASE is sure to look at a text only after it was found to be in order.
-    return Condition(clause=f"CASE WHEN json_valid(data) THEN {made.clause} ELSE 1 END", values=made.values)
+    # CASE is sure to take its branches in order: most items lack a text that must be there, and no JSON is read for
+    # them; and SQLite reads JSON to a depth of its own, past which nothing is known.
+    absent = [text for text in _required(wanted) if _ASCII.fullmatch(text)][:_MOST]
+    lacking = " OR ".join(["instr(data, ?) = 0"] * len(absent))
+    first = f"WHEN ({lacking}) AND instr(data, '{{\"$') = 0 THEN 0 " if absent else ""
+    return Condition(
+        clause=f"CASE {first}WHEN json_valid(data) THEN {made.clause} ELSE 1 END",
+        values=(*(f'"{text}"' for text in absent), *made.values),
+    )
+
+
+def _required(wanted: Filter) -> list[str]:
+    """Return texts that each value which matches has somewhere, unless it has a tag somewhere."""
+    if isinstance(wanted, All):
+        return [text for part in wanted.parts for text in _required(part)]
+    if isinstance(wanted, Comparison) and wanted.operator == "$eq" and type(wanted.operand) is str:
+        return [wanted.operand]
+    return []
 
 
 def _part(wanted: Filter) -> Condition | None:

@@ -27,6 +27,9 @@ _IN_MEMORY: Final = frozenset({
     *([Capability.FULL_TEXT] if _items.finds_words() else []),
 })  # fmt: skip
 
+_CACHE_KIB: Final = 64 * 1024
+"""What a connection may keep of the file in memory: a search with a filter reads many items."""
+
 
 class SQLiteStore(Store):
     """Keeps items in one SQLite file that any number of processes of one host may share, also with a checkpointer.
@@ -88,6 +91,7 @@ class SQLiteStore(Store):
                 f"the SQLite database {self.path!r} keeps text as {encoding}, which does not sort as a store needs it; "
                 f"give another path"
             )
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._cosine = _nearness.prepare(connection)
 
     def _load(self, addresses: Sequence[str]) -> Sequence[StoredItem | None]:
