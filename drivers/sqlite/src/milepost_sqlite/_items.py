@@ -117,8 +117,11 @@ def load(addresses: Sequence[str]) -> Statement:
 def scan(asked: Scan) -> Statement:
     """Return the statement that reads what a scan asks for."""
     # Few items expire: the plus makes SQLite find those by their index and sort, not walk all items.
-    condition, values = asked_for(asked, "+address" if asked.expired else "address")
-    found = f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition} ORDER BY address LIMIT ?"  # noqa: S608 - likewise
+    address = "+address" if asked.expired else "address"
+    condition, values = asked_for(asked, address)
+    found = (
+        f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition} ORDER BY {address} LIMIT ?"  # noqa: S608 - likewise
+    )
     return whole(found), (*values, asked.limit)
 
 

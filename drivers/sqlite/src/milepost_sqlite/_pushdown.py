@@ -196,4 +196,4 @@ _TESTS: Final[dict[type, Callable[[str, str, Any], Condition | None]]] = {
     int: _number,
     float: _number,
 }
-_SIGNS: Final = {"$gt": ">=", "$gte": ">=", "$lt": "<=", "$lte": "<="}
+_SIGNS: Final = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
