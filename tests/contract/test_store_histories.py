@@ -27,6 +27,8 @@ SHARE = {"memory": 20, "sqlite": 4, "s3": 80, "mongodb": 40}
 def test_a_store_agrees_with_the_model(name: str, backends: Backends, tmp_path: Path, tally: Tally) -> None:
     wanted = ENOUGH // (1 if THOROUGH else SHARE[name])
     with backends.fresh(name, tmp_path) as url:
-        steps = agree_with_store_model(lambda: open_store(url), examples=wanted // (LENGTH - 3) + 2, steps=LENGTH)
+        steps = agree_with_store_model(
+            lambda: open_store(url), examples=wanted // (LENGTH - 3) + 2, steps=LENGTH
+        )
     tally("store histories: steps that agree with the model", f"{name:<8} {{steps}}", steps=steps)
     assert steps >= wanted

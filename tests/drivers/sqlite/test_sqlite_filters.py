@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milepost import filters, open_store
-from milepost_sqlite import _filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,42 +76,6 @@ def test_whatever_matches_is_found(store: Store, value: dict[str, Any], wanted: 
     assert kept is not None
     expected = filters.matches(filters.parse(wanted), kept.value)
     assert bool(store.search(("f",), filter=wanted)) is expected
-
-
-def test_a_value_too_deep_for_sqlite_is_judged_by_the_base_class(store: Store) -> None:
-    """SQLite refuses to read JSON nested thousands deep, and a search must not fail for one such row."""
-    data = ('{"a": 1, "deep": ' + '{"x": ' * 3000 + "1" + "}" * 3001).encode()
-    store.put(("deep",), "k", {"a": 1})
-    client = store._client
-    client.transact(
-        lambda write: write(
-            "UPDATE milepost_items SET value = ?, opaque = ? OR NOT json_valid(?) WHERE key = 'k' AND namespace = ?",
-            (data.decode(), False, data.decode(), '["deep"]'),
-        )
-    )
-    ((opaque,),) = client.query("SELECT opaque FROM milepost_items WHERE namespace = ?", ('["deep"]',))
-    assert opaque == 1
-
-
-def plan(store: Store, wanted: dict[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
-    return _filters.condition(filters.parse(wanted))
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [{"a": "x' OR 1=1 --"}, {"a' OR 1=1 --": 1}, {"a": {"$in": ["'", "?", ":x"]}}, {"?": {"$gt": ");"}}],
-)
-def test_what_a_user_sends_is_bound_and_never_text_of_a_statement(
-    store: Store, wanted: dict[str, Any]
-) -> None:
-    found = plan(store, wanted)
-    assert found is not None
-    text, values = found
-    assert "'" not in text.replace("'object'", "")
-    assert text.count("?") == len(values)
-    assert "OR 1=1" not in text
-    assert json.dumps(values)
-    assert store.search(("nothing",), filter=wanted) == []
 
 
 @pytest.mark.parametrize(

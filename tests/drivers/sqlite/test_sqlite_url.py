@@ -110,4 +110,4 @@ def test_private_memory_is_private_and_claims_neither_durability_nor_sharing() -
         assert (one.tail("t"), other.tail("t")) == (1, 0)
         assert not one.capabilities & {Capability.DURABLE, Capability.MULTI_PROCESS, Capability.MULTI_HOST}
     with opened("sqlite:///runs.db") as file:
-        assert file.capabilities == set(Capability) - {Capability.MULTI_HOST}
+        assert file.capabilities == one.capabilities | {Capability.DURABLE, Capability.MULTI_PROCESS}

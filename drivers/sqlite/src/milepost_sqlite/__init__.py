@@ -1,4 +1,4 @@
-"""SQLite driver of milepost: journals and heads, or the items of a store, in one file."""
+"""SQLite driver of milepost: journals and heads, and the items of a store, in one file."""
 
 from __future__ import annotations
 

@@ -8,20 +8,19 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from milepost.errors import Closed, Corrupt, SchemaTooNew, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
+from milepost_sqlite._place import MEMORY, SYNCHRONOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-T = TypeVar("T")
+    from milepost_sqlite._place import Settings
 
-MEMORY: Final = ":memory:"
-SYNCHRONOUS: Final = {"normal": 1, "full": 2}
+T = TypeVar("T")
 
 _JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024
 _CACHED_STATEMENTS: Final = 64
@@ -50,16 +49,6 @@ class ReadOnly(StorageError):
 
 class CannotOpen(StorageError):
     """The database cannot be opened: its directory is missing, or the path names something else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a database is opened. ``path`` is absolute or ``:memory:``; ``timeout`` is in seconds."""
-
-    path: str
-    synchronous: str
-    timeout: float
-    mkdir: bool
 
 
 class _Session:
@@ -122,7 +111,7 @@ class Client:
     """Runs statements on one database, from any thread, one at a time.
 
     ``component`` and ``steps`` are the name and the migrations of the schema that it brings up to date when
-    it opens. ``prepare`` is given each new connection first.
+    it opens. ``prepare`` is given each new connection, before all others use it.
     """
 
     def __init__(
@@ -131,7 +120,7 @@ class Client:
         *,
         component: str,
         steps: Sequence[Step],
-        prepare: Callable[[sqlite3.Connection], None] | None = None,
+        prepare: Callable[[sqlite3.Connection], None] = lambda _connection: None,
     ) -> None:
         self._settings = settings
         self._prepare_more = prepare
@@ -223,8 +212,6 @@ class Client:
             )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._prepare_more is not None:
-            self._prepare_more(connection)
         version = self._version(connection)
         if not self.in_memory:
             self._use_wal(connection)
@@ -243,6 +230,7 @@ class Client:
                 )
         if version < len(self._steps):
             self._migrate(connection)
+        self._prepare_more(connection)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """Return the version of the schema in the file, 0 where there is none.

@@ -1,229 +1,275 @@
-"""Tables and statements: how items, their words and their embeddings lie in SQLite. Pure: nothing here runs one."""
+"""Tables and statements of the store: how items lie in SQLite. Pure but for the migrations."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from array import array
+from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import items
 from milepost.errors import Corrupt
-from milepost.items import StoredItem
-from milepost_sqlite import _filters
+from milepost.items import StoredItem, after, read_time, split, written
+from milepost_sqlite import _pushdown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from milepost.items import Change
     from milepost.scans import Scan
 
 COMPONENT: Final = "store"
 """The name under which the version table keeps this schema's version."""
-AT_ONCE: Final = 500
-"""How many addresses one statement asks for."""
+LOADED: Final = 500
+"""How many items one statement reads by their addresses."""
+LARGEST_VALUE: Final = 400_000_000
+"""What is taken of a value, in bytes: its words lie in the same row, and SQLite takes 1 GB."""
 
-_FIELDS: Final = (
-    "namespace", "key", "value", "created", "updated", "version", "nonce", "ttl", "expires", "applied",
-)  # fmt: skip
-_COLUMNS: Final = ", ".join(f"i.{name}" for name in ("address", *_FIELDS))
-_STRICT: Final = sqlite3.sqlite_version_info >= (3, 37)
-_OPAQUE: Final = "? OR NOT json_valid(?)"
-
-INSERT: Final = f"""
-    INSERT INTO milepost_items ({", ".join(_FIELDS)}, opaque, address)
-    VALUES ({", ".join("?" * len(_FIELDS))}, {_OPAQUE}, ?)
+COLUMNS: Final = (
+    "address, data, created, updated, expires, version, nonce, ttl, applied, milepost_items.text AS text"
+)
+"""What is read of an item, in the order of :func:`_item`."""
+INSERT: Final = """
+    INSERT INTO milepost_items
+        (namespace, key, data, created, updated, expires, version, nonce, ttl, applied, text, address)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING
-"""  # noqa: S608 - names of columns
-UPDATE: Final = f"""
-    UPDATE milepost_items SET {", ".join(f"{name} = ?" for name in _FIELDS)}, opaque = {_OPAQUE}
+"""
+UPDATE: Final = """
+    UPDATE milepost_items SET namespace = ?, key = ?, data = ?, created = ?, updated = ?, expires = ?, version = ?,
+        nonce = ?, ttl = ?, applied = ?, text = ?
     WHERE address = ? AND version = ?
-"""  # noqa: S608 - likewise
-REFRESH: Final = "UPDATE milepost_items SET expires = ? WHERE address = ? AND version = ?"
+"""
 DELETE: Final = "DELETE FROM milepost_items WHERE address = ? AND version = ?"
+FORGET_VECTORS: Final = """
+    DELETE FROM milepost_vectors WHERE item = (SELECT id FROM milepost_items WHERE address = ?)
+"""
+KEEP_VECTOR: Final = """
+    INSERT INTO milepost_vectors (item, number, vector)
+    SELECT id, ?, ? FROM milepost_items WHERE address = ?
+"""
 
-_NUMBER: Final = "(SELECT number FROM milepost_items WHERE address = ?)"
-_NUMBER_AT: Final = "(SELECT number FROM milepost_items WHERE address = ? AND version = ?)"
-FORGET_WORDS: Final = f"DELETE FROM milepost_words WHERE rowid = {_NUMBER_AT}"  # noqa: S608 - no value of a user's
-KEEP_WORDS: Final = f"INSERT INTO milepost_words (rowid, text) VALUES ({_NUMBER}, ?)"  # noqa: S608 - likewise
-FORGET_VECTORS: Final = f"DELETE FROM milepost_vectors WHERE item = {_NUMBER_AT}"  # noqa: S608 - likewise
-KEEP_VECTOR: Final = f"INSERT INTO milepost_vectors (item, vector) VALUES ({_NUMBER}, ?)"  # noqa: S608 - likewise
+_STRICT: Final = sqlite3.sqlite_version_info >= (3, 37)
+_LARGEST: Final = 1e15
+"""Past it, and below what divides one by it, a square no longer fits into the numbers that vectors are kept as."""
 
-HAS_VEC: Final = "SELECT 1 FROM pragma_function_list WHERE name = 'vec_distance_cosine'"
-
-
-def has_words(connection: sqlite3.Connection) -> bool:
-    """Tell whether this SQLite has full-text search."""
-    return bool(connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0])
-
-
-def row(item: StoredItem) -> tuple[Any, ...]:
-    """Return the values of an item's row, in the order of :data:`INSERT`, without the address."""
-    text = item.data.decode("ascii")
-    return (
-        json.dumps(item.namespace),
-        item.key,
-        text,
-        items.written(item.created_at),
-        items.written(item.updated_at),
-        item.version,
-        item.nonce,
-        item.ttl,
-        expiry(item),
-        json.dumps(item.applied),
-        '"$' in text,
-        text,
-    )
+Statement = tuple[str, tuple[Any, ...]]
 
 
-def expiry(item: StoredItem) -> str | None:
-    """Return when an item's life is over, as it is kept."""
-    return None if item.expires_at is None else items.written(item.expires_at)
+# -- writing -------------------------------------------------------------------------------------------------------
 
 
-def read(found: Sequence[Any], place: str) -> StoredItem:
-    """Return the item of a row.
-
-    Raises:
-        Corrupt: it cannot be read; ``place`` names the database.
-    """
-    address, namespace, key, value, created, updated, version, nonce, ttl, expires, applied = found[:11]
-    try:
-        return StoredItem(
-            address=address,
-            namespace=tuple(json.loads(namespace)),
-            key=key,
-            data=value.encode("ascii"),
-            created_at=items.read_time(created),
-            updated_at=items.read_time(updated),
-            version=version,
-            nonce=nonce,
-            ttl=ttl,
-            expires_at=None if expires is None else items.read_time(expires),
-            applied=tuple(json.loads(applied)),
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Corrupt(f"the item {address!r} in {place} cannot be read: {error}") from error
+def change(made: Change) -> Statement:
+    """Return the statement of a compare-and-set; it changes one row or none, and none where there is none yet."""
+    if made.new is None:
+        return DELETE, (made.address, None if made.old is None else made.old.version)
+    row = _row(made.new)
+    return (INSERT, row) if made.old is None else (UPDATE, (*row, made.old.version))
 
 
-def load(addresses: Sequence[str]) -> str:
-    """Return the statement that reads what lies at so many addresses."""
-    return (
-        f"SELECT {_COLUMNS} FROM milepost_items AS i WHERE i.address IN ({', '.join('?' * len(addresses))})"  # noqa: S608
-    )
-
-
-def scan(asked: Scan) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that reads a range."""
-    where, values = _where(asked)
-    # Few items expire: the plus makes SQLite find those by their index and sort, not walk all items.
-    order = "+i.address" if asked.expired else "i.address"
-    statement = f"SELECT {_COLUMNS} FROM milepost_items AS i WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
-    return statement, (*values, asked.limit)
-
-
-def with_words(asked: Scan, words: Sequence[str], offset: int) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that finds words: items with their scores, the best first."""
-    where, values = _where(asked)
-    statement = f"""
-        SELECT {_COLUMNS}, -bm25(milepost_words) AS score
-        FROM milepost_words JOIN milepost_items AS i ON i.number = milepost_words.rowid
-        WHERE milepost_words MATCH ? AND {where} ORDER BY score DESC, i.address LIMIT ? OFFSET ?
-    """  # noqa: S608 - conditions, whose values are bound
-    return statement, (" AND ".join(f'"{word}"' for word in words), *values, asked.limit, offset)
-
-
-def vectors(asked: Scan) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that reads the embeddings of a range."""
-    where, values = _where(asked)
-    statement = f"""
-        SELECT i.address, v.vector FROM milepost_items AS i JOIN milepost_vectors AS v ON v.item = i.number
-        WHERE {where}
-    """  # noqa: S608 - likewise
-    return statement, values
-
-
-def nearest(asked: Scan, vector: Sequence[float], offset: int) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement that finds what is near an embedding, with the functions of sqlite-vec."""
-    where, values = _where(asked)
-    statement = f"""
-        SELECT {_COLUMNS}, max(coalesce(1 - vec_distance_cosine(v.vector, ?), 0)) AS score
-        FROM milepost_items AS i JOIN milepost_vectors AS v ON v.item = i.number
-        WHERE {where} GROUP BY i.number ORDER BY score DESC, i.address LIMIT ? OFFSET ?
-    """  # noqa: S608 - likewise
-    return statement, (packed(vector), *values, asked.limit, offset)
+def vectors(made: Change) -> Iterator[Statement]:
+    """Yield what sets the embeddings of an item that was just changed."""
+    old, new = made.old, made.new
+    if new is None or (old is not None and (old.nonce, old.vectors) == (new.nonce, new.vectors)):
+        return  # a trigger removes them; a life given anew leaves them
+    if old is not None:
+        yield FORGET_VECTORS, (made.address,)
+    for number, vector in enumerate(new.vectors):
+        yield KEEP_VECTOR, (number, packed(vector), made.address)
 
 
 def packed(vector: Sequence[float]) -> bytes:
-    """Return an embedding as sqlite-vec reads it: 32-bit floats."""
+    """Return a vector as 32-bit floats, shortened or stretched where they do not reach: a cosine knows no lengths."""
+    largest = max(map(abs, vector), default=0.0)
+    if largest and not 1 / _LARGEST < largest < _LARGEST:
+        vector = [number / largest for number in vector]
     return array("f", vector).tobytes()
 
 
-def unpacked(data: bytes) -> array[float]:
-    """Return an embedding from its bytes."""
-    vector = array("f")
-    vector.frombytes(data)
-    return vector
+def _row(item: StoredItem) -> tuple[Any, ...]:
+    return (
+        json.dumps(item.namespace, ensure_ascii=False),
+        item.key,
+        item.data.decode("ascii"),
+        written(item.created_at),
+        written(item.updated_at),
+        None if item.expires_at is None else written(item.expires_at),
+        item.version,
+        item.nonce,
+        item.ttl,
+        json.dumps(item.applied),
+        item.text,
+        item.address,
+    )
 
 
-def _where(asked: Scan) -> tuple[str, tuple[Any, ...]]:
-    clauses: list[str] = []
-    values: list[Any] = []
+# -- reading -------------------------------------------------------------------------------------------------------
 
-    def hold(clause: str, *bound: Any) -> None:
-        clauses.append(clause)
-        values.extend(bound)
 
-    if asked.after >= asked.prefix:
-        hold("i.address > ?", asked.after)
-    else:
-        hold("i.address >= ?", asked.prefix)
+def load(addresses: Sequence[str]) -> Statement:
+    """Return the statement that reads the items at some addresses."""
+    marks = ", ".join("?" * len(addresses))
+    found = f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE address IN ({marks})"  # noqa: S608 - no value
+    return whole(found), tuple(addresses)
+
+
+def scan(asked: Scan) -> Statement:
+    """Return the statement that reads what a scan asks for."""
+    # Few items expire: the plus makes SQLite find those by their index and sort, not walk all items.
+    address = "+address" if asked.expired else "address"
+    condition, values = asked_for(asked, address)
+    found = (
+        f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition} ORDER BY {address} LIMIT ?"  # noqa: S608 - likewise
+    )
+    return whole(found), (*values, asked.limit)
+
+
+def asked_for(asked: Scan, address: str) -> Statement:
+    """Return the condition on ``milepost_items`` for what a scan asks for; what surely does not match is left out."""
+    clauses, values = [f"{address} > ?"], [max(asked.after, asked.prefix)]
     if asked.prefix:
-        hold("i.address < ?", items.after(asked.prefix))
-    now = items.written(asked.now)
-    if asked.expired:
-        hold("i.expires <= ?", now)
-    else:
-        hold("(i.expires IS NULL OR i.expires > ?)", now)
-    condition = _filters.condition(asked.filter)
-    if condition is not None:
-        hold(condition[0], *condition[1])
+        clauses.append(f"{address} < ?")
+        values.append(after(asked.prefix))
+    clauses.append("expires <= ?" if asked.expired else "(expires IS NULL OR expires > ?)")
+    values.append(written(asked.now))
+    pushed = _pushdown.condition(asked.filter)
+    if pushed is not None:
+        clauses.append(pushed.clause)
+        values.extend(pushed.values)
     return " AND ".join(clauses), tuple(values)
 
 
-# -- the schema ----------------------------------------------------------------------------------------------------
+def whole(found: str) -> str:
+    """Return the statement that reads items with their vectors, a row for each, in the order of score and address."""
+    return f"""
+        WITH found AS ({found})
+        SELECT found.*, milepost_vectors.vector FROM found LEFT JOIN milepost_vectors ON item = found.id
+        ORDER BY score DESC, address, number
+    """  # noqa: S608 - likewise
 
 
-def _create_items(db: Any) -> None:
+def read(rows: Iterable[Any]) -> Iterator[tuple[StoredItem, float]]:
+    """Yield the items of rows that :func:`whole` found, with their scores.
+
+    Raises:
+        Corrupt: an item cannot be read.
+    """
+    for _, group in groupby(rows, key=lambda row: row[0]):
+        same = list(group)
+        yield _item(same[0], tuple(unpacked(row[-1]) for row in same if row[-1] is not None)), same[0][1]
+
+
+def unpacked(data: bytes) -> tuple[float, ...]:
+    """Return the vector that :func:`packed` wrote."""
+    found = array("f")
+    found.frombytes(data)
+    return tuple(found)
+
+
+def _item(row: Any, embedded: tuple[tuple[float, ...], ...]) -> StoredItem:
+    _, _, place, data, created, updated, expires, version, nonce, ttl, applied, text, _ = row
+    namespace, key = split(place)
+    try:
+        return StoredItem(
+            address=place,
+            namespace=namespace,
+            key=key,
+            data=data.encode("ascii"),
+            created_at=read_time(created),
+            updated_at=read_time(updated),
+            version=version,
+            nonce=nonce,
+            ttl=ttl,
+            expires_at=None if expires is None else read_time(expires),
+            applied=tuple(json.loads(applied)),
+            text=text,
+            vectors=embedded,
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Corrupt(f"the item at {place} cannot be read: somebody else wrote it") from error
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def finds_words() -> bool:
+    """Tell whether this SQLite was built with FTS5."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        (found,) = connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()
+    finally:
+        connection.close()
+    return bool(found)
+
+
+def _items_and_vectors(db: Any) -> None:
     """Create the tables; ``db`` is a ``sqlite_utils.Database`` inside a transaction."""
     columns = {
-        "number": int,
+        "id": int,
         "address": str,
         "namespace": str,
         "key": str,
-        "value": str,
+        "data": str,
         "created": str,
         "updated": str,
+        "expires": str,
         "version": int,
         "nonce": str,
         "ttl": float,
-        "expires": str,
         "applied": str,
-        "opaque": int,
+        "text": str,
     }
-    optional = {"number", "ttl", "expires"}
-    table = db.create_table(
-        "milepost_items", columns, pk="number", not_null=set(columns) - optional, strict=_STRICT
+    needed = set(columns) - {"id", "expires", "ttl"}
+    items = db.create_table("milepost_items", columns, pk="id", not_null=needed, strict=_STRICT)
+    items.create_index(["address"], unique=True)
+    db.conn.execute(
+        "CREATE INDEX idx_milepost_items_expires ON milepost_items (expires) WHERE expires IS NOT NULL"
     )
-    table.create_index(["address"], unique=True)
-    table.create_index(["expires"])
-    found = db.create_table(
-        "milepost_vectors", {"number": int, "item": int, "vector": bytes}, pk="number", strict=_STRICT
-    )
-    found.create_index(["item"])
-    if has_words(db.conn):
-        # Words come as they are to be found: the tokenizer has only to part them at spaces.
-        db.execute("CREATE VIRTUAL TABLE milepost_words USING fts5 (text, tokenize = 'ascii')")
+    parts = {"item": int, "number": int, "vector": bytes}
+    db.create_table("milepost_vectors", parts, pk=("item", "number"), not_null=parts, strict=_STRICT)
+    db.conn.execute("""
+        CREATE TRIGGER milepost_items_vectors AFTER DELETE ON milepost_items BEGIN
+            DELETE FROM milepost_vectors WHERE item = old.id;
+        END
+    """)
 
 
-STEPS: Final = (("items", _create_items),)
+def _words(db: Any) -> None:
+    """Create the index of words, which triggers keep: a row is indexed in the transaction that writes it."""
+    if not finds_words():
+        return
+    for statement in _WORDS:
+        db.conn.execute(statement)
+
+
+_WORDS: Final = (
+    "CREATE VIEW milepost_texts AS SELECT id, text FROM milepost_items WHERE text <> ''",
+    # The words are ASCII letters and digits, and what is not ASCII: what this tokenizer takes for a word, too.
+    """
+    CREATE VIRTUAL TABLE milepost_words
+        USING fts5(text, content = 'milepost_texts', content_rowid = 'id', tokenize = 'ascii')
+    """,
+    """
+    CREATE TRIGGER milepost_words_insert AFTER INSERT ON milepost_items WHEN new.text <> '' BEGIN
+        INSERT INTO milepost_words (rowid, text) VALUES (new.id, new.text);
+    END
+    """,
+    """
+    CREATE TRIGGER milepost_words_delete AFTER DELETE ON milepost_items WHEN old.text <> '' BEGIN
+        INSERT INTO milepost_words (milepost_words, rowid, text) VALUES ('delete', old.id, old.text);
+    END
+    """,
+    # One trigger for both: in what order SQLite runs several is not defined, and the old words must go first.
+    """
+    CREATE TRIGGER milepost_words_update AFTER UPDATE OF text ON milepost_items WHEN old.text <> new.text BEGIN
+        INSERT INTO milepost_words (milepost_words, rowid, text)
+            SELECT 'delete', old.id, old.text WHERE old.text <> '';
+        INSERT INTO milepost_words (rowid, text) SELECT new.id, new.text WHERE new.text <> '';
+    END
+    """,
+)
+
+STEPS: Final = (("items_and_vectors", _items_and_vectors), ("words", _words))
 """The migrations, oldest first. The schema's version is their number; a released one is never edited."""

@@ -1,4 +1,4 @@
-"""Where a database is and how it is opened: what a URL or the keywords of a driver say."""
+"""Which database a URL names, and how it is opened: the same for all that lies in one."""
 
 from __future__ import annotations
 
@@ -9,40 +9,48 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from milepost.errors import InvalidURL
 from milepost.url import mask, unquote
-from milepost_sqlite._client import MEMORY, SYNCHRONOUS, Settings
 
 if TYPE_CHECKING:
     from milepost.url import URL
 
-MAX_TIMEOUT: Final = 86_400.0
+MEMORY: Final = ":memory:"
+SYNCHRONOUS: Final = {"normal": 1, "full": 2}
+
+_MAX_TIMEOUT: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SQLiteOptions:
-    """The options of a ``sqlite:`` URL, which are keywords of checkpointer and store."""
+    """The options of a ``sqlite:`` URL, which are keywords of the drivers."""
 
     synchronous: Literal["full", "normal"] = "full"
     timeout: float = 30.0
     mkdir: bool = False
 
 
-def settings(path: str | os.PathLike[str], options: SQLiteOptions) -> Settings:
-    """Return how to open a database; its path is resolved against the working directory here, once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a database is opened. ``path`` is absolute or ``:memory:``; ``timeout`` is in seconds."""
+
+    path: str
+    synchronous: str
+    timeout: float
+    mkdir: bool
+
+
+def settings(path: str | os.PathLike[str], *, synchronous: str, timeout: float, mkdir: bool) -> Settings:
+    """Return checked settings; a relative path is resolved against the working directory, once and now.
 
     Raises:
         InvalidURL: ``synchronous`` or ``timeout`` has no such value.
     """
-    if options.synchronous not in SYNCHRONOUS:
-        raise InvalidURL(f"synchronous is 'full' or 'normal', not {options.synchronous!r}")
-    if not 0 <= options.timeout <= MAX_TIMEOUT:
-        raise InvalidURL(f"timeout is between 0 and {MAX_TIMEOUT:g} seconds, not {options.timeout!r}")
+    if synchronous not in SYNCHRONOUS:
+        raise InvalidURL(f"synchronous is 'full' or 'normal', not {synchronous!r}")
+    if not 0 <= timeout <= _MAX_TIMEOUT:
+        raise InvalidURL(f"timeout is between 0 and {_MAX_TIMEOUT:g} seconds, not {timeout!r}")
     name = os.fspath(path)
-    return Settings(
-        path=name if name == MEMORY else str(Path.cwd() / name),
-        synchronous=options.synchronous,
-        timeout=options.timeout,
-        mkdir=options.mkdir,
-    )
+    whole = name if name == MEMORY else str(Path.cwd() / name)
+    return Settings(path=whole, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
 
 
 def path_of(url: URL) -> str:

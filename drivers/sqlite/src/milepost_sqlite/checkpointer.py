@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from milepost.checkpoint import Capability, Checkpointer, HeadPage
 from milepost.errors import HeadMoved, PositionTaken
 from milepost_sqlite import _layout
-from milepost_sqlite._client import MEMORY, Client, KeyTaken
+from milepost_sqlite._client import Client, KeyTaken
 from milepost_sqlite._place import SQLiteOptions, path_of, settings
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Head, HeadQuery, Swap
     from milepost.url import URL
     from milepost_sqlite._client import Write
-
 
 _IN_MEMORY = frozenset({Capability.ATOMIC_HEAD, Capability.CHECKED_TAIL, Capability.INDEXED_HEADS})
 
@@ -48,12 +47,11 @@ class SQLiteCheckpointer(Checkpointer):
         timeout: float = 30.0,
         mkdir: bool = False,
     ) -> None:
-        options = SQLiteOptions(synchronous=synchronous, timeout=timeout, mkdir=mkdir)
-        place = settings(path, options)
+        place = settings(path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
         self.path = place.path
-        if self.path == MEMORY:
-            self.capabilities = _IN_MEMORY
         self._client = Client(place, component=_layout.COMPONENT, steps=_layout.STEPS)
+        if self._client.in_memory:
+            self.capabilities = _IN_MEMORY
 
     @classmethod
     def from_url(cls, url: URL) -> SQLiteCheckpointer:

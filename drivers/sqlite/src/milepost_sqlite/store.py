@@ -1,22 +1,18 @@
-"""The store for SQLite: an item is a row, found by its address, its words or its embeddings."""
+"""The store for SQLite: an item is a row, its words and its vectors change in the same transaction."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing, suppress
-from functools import cache
-from heapq import nsmallest
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from milepost.backend import Capability
-from milepost.scans import cosine
 from milepost.store import Store
-from milepost_sqlite import _items, _layout
-from milepost_sqlite._client import MEMORY, Client
+from milepost_sqlite import _items, _nearness, _ranking
+from milepost_sqlite._client import CannotOpen, Client
 from milepost_sqlite._place import SQLiteOptions, path_of, settings
 
 if TYPE_CHECKING:
     import os
+    import sqlite3
     from collections.abc import Sequence
 
     from milepost.items import Change, StoredItem
@@ -25,22 +21,21 @@ if TYPE_CHECKING:
     from milepost.url import URL
     from milepost_sqlite._client import Write
 
-_ALWAYS = frozenset({Capability.FILTERS, Capability.VECTORS, Capability.EXPIRY})
+_IN_MEMORY: Final = frozenset({
+    Capability.FILTERS, Capability.VECTORS, Capability.EXPIRY,
+    *([Capability.FULL_TEXT] if _items.finds_words() else []),
+})  # fmt: skip
 
-
-@cache
-def _has_words() -> bool:
-    with closing(sqlite3.connect(MEMORY)) as connection:
-        return _items.has_words(connection)
+_CACHE_KIB: Final = 64 * 1024
+"""What a connection may keep of the file in memory: a search with a filter reads many items."""
 
 
 class SQLiteStore(Store):
-    """Keeps items in one SQLite file that any number of processes of one host may share, beside a checkpointer or not.
+    """Keeps items in one SQLite file that any number of processes of one host may share, also with a checkpointer.
 
     ``path``, ``synchronous``, ``timeout`` and ``mkdir`` are as in
     :class:`~milepost_sqlite.checkpointer.SQLiteCheckpointer`, ``index`` and ``ttl`` as in
-    :class:`~milepost.store.Store`. Where the package ``sqlite-vec`` is installed, and this Python can load extensions,
-    it compares embeddings.
+    :class:`~milepost.store.Store`.
 
     Raises:
         InvalidURL: ``synchronous`` or ``timeout`` has no such value.
@@ -49,8 +44,8 @@ class SQLiteStore(Store):
 
     DRIVER_API = 1
     options = SQLiteOptions
-    capabilities = _ALWAYS | {Capability.FULL_TEXT, Capability.DURABLE, Capability.MULTI_PROCESS}
-    max_item_bytes: int | None = (_layout.LARGEST_ROW - _layout.ROW_BYTES) // 2  # it is bound twice
+    capabilities = _IN_MEMORY | {Capability.DURABLE, Capability.MULTI_PROCESS}
+    max_item_bytes: int | None = _items.LARGEST_VALUE
 
     def __init__(
         self,
@@ -62,12 +57,13 @@ class SQLiteStore(Store):
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
-        place = settings(path, SQLiteOptions(synchronous=synchronous, timeout=timeout, mkdir=mkdir))
+        place = settings(path, synchronous=synchronous, timeout=timeout, mkdir=mkdir)
         self.path = place.path
-        shared = {Capability.DURABLE, Capability.MULTI_PROCESS} if self.path != MEMORY else set()
-        self.capabilities = _ALWAYS | shared | ({Capability.FULL_TEXT} if _has_words() else set())
+        self._client = Client(place, component=_items.COMPONENT, steps=_items.STEPS, prepare=self._prepare)
+        if self._client.in_memory:
+            self.capabilities = _IN_MEMORY
+        self._cosine = _nearness.IN_PYTHON
         super().__init__(index=index, ttl=ttl)
-        self._client = Client(place, component=_items.COMPONENT, steps=_items.STEPS, prepare=_load_extension)
 
     @classmethod
     def from_url(cls, url: URL) -> SQLiteStore:
@@ -87,82 +83,49 @@ class SQLiteStore(Store):
     def _open(self) -> None:
         self._client.open()
 
-    def _close(self) -> None:
-        self._client.close()
-
-    # -- hooks -----------------------------------------------------------------------------------------------------
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+        if encoding != "UTF-8":
+            raise CannotOpen(
+                f"the SQLite database {self.path!r} keeps text as {encoding}, which does not sort as a store needs it; "
+                f"give another path"
+            )
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._cosine = _nearness.prepare(connection)
 
     def _load(self, addresses: Sequence[str]) -> Sequence[StoredItem | None]:
         found: dict[str, StoredItem] = {}
-        for begin in range(0, len(addresses), _items.AT_ONCE):
-            part = addresses[begin : begin + _items.AT_ONCE]
-            for row in self._client.query(_items.load(part), part):
-                found[row[0]] = _items.read(row, self.path)
+        for begin in range(0, len(addresses), _items.LOADED):
+            rows = self._client.query(*_items.load(addresses[begin : begin + _items.LOADED]))
+            found.update((item.address, item) for item, _ in _items.read(rows))
         return [found.get(place) for place in addresses]
 
     def _swap(self, changes: Sequence[Change]) -> Sequence[bool]:
-        return self._client.transact(lambda write: [self._change(write, change) for change in changes])
+        def write_all(write: Write) -> list[bool]:
+            return [_apply(write, change) for change in changes]
 
-    def _change(self, write: Write, change: Change) -> bool:
-        place, old, new = change.address, change.old, change.new
-        if old is None:
-            done = new is None or write(_items.INSERT, (*_items.row(new), place)) > 0
-        elif new is not None and new.version == old.version:  # only its life begins anew
-            return write(_items.REFRESH, (_items.expiry(new), place, old.version)) > 0
-        else:
-            self._forget(write, place, old.version)
-            kept = (_items.DELETE, ()) if new is None else (_items.UPDATE, _items.row(new))
-            done = write(kept[0], (*kept[1], place, old.version)) > 0
-        if done and new is not None:
-            self._keep(write, new)
-        return done
-
-    def _forget(self, write: Write, place: str, version: int) -> None:
-        """Forget what finds an item by a query, where it is still at this version."""
-        if Capability.FULL_TEXT in self.capabilities:
-            write(_items.FORGET_WORDS, (place, version))
-        write(_items.FORGET_VECTORS, (place, version))
-
-    def _keep(self, write: Write, item: StoredItem) -> None:
-        if item.text:
-            write(_items.KEEP_WORDS, (item.address, item.text))
-        for vector in item.vectors:
-            write(_items.KEEP_VECTOR, (item.address, _items.packed(vector)))
+        return self._client.transact(write_all)
 
     def _scan(self, scan: Scan) -> Sequence[StoredItem]:
-        return [_items.read(row, self.path) for row in self._client.query(*_items.scan(scan))]
+        return [item for item, _ in _items.read(self._client.query(*_items.scan(scan)))]
 
     def _rank(self, scan: Scan, query: Query, offset: int) -> Sequence[tuple[StoredItem, float]]:
-        if query.words:
-            statement = _items.with_words(scan, query.words, offset)
-        elif self._client.query(_items.HAS_VEC, ()):
-            statement = _items.nearest(scan, query.vector, offset)
-        else:
-            return self._nearest(scan, query.vector, offset)
-        return [(_items.read(row, self.path), row[-1]) for row in self._client.query(*statement)]
+        def run(connection: sqlite3.Connection) -> list[Any]:
+            if query.vector:
+                asked = _ranking.near(scan, query.vector, offset, self._cosine)
+            else:
+                asked = _ranking.worded(scan, query.words, offset)
+            return connection.execute(*asked).fetchall()
 
-    def _nearest(
-        self, scan: Scan, vector: Sequence[float], offset: int
-    ) -> Sequence[tuple[StoredItem, float]]:
-        """Compare each embedding here, and read the items of the page."""
-        scores: dict[str, float] = {}
-        for place, data in self._client.query(*_items.vectors(scan)):
-            score = cosine(vector, _items.unpacked(data))
-            scores[place] = max(score, scores.get(place, score))
-        best = nsmallest(offset + scan.limit, scores.items(), key=lambda entry: (-entry[1], entry[0]))[
-            offset:
-        ]
-        found = self._load([place for place, _ in best])
-        return [(item, score) for item, (_, score) in zip(found, best, strict=True) if item is not None]
+        return list(_items.read(self._client.use(run)))
+
+    def _close(self) -> None:
+        self._client.close()
 
 
-def _load_extension(connection: sqlite3.Connection) -> None:
-    """Load sqlite-vec, where it is installed and this Python loads extensions; without it, Python compares."""
-    with suppress(ImportError, AttributeError, sqlite3.Error):
-        import sqlite_vec
-
-        connection.enable_load_extension(True)
-        try:
-            sqlite_vec.load(connection)
-        finally:
-            connection.enable_load_extension(False)
+def _apply(write: Write, change: Change) -> bool:
+    if not write(*_items.change(change)):
+        return False
+    for statement in _items.vectors(change):
+        write(*statement)
+    return True
