@@ -68,7 +68,7 @@ def store() -> Iterator[Store]:
         yield opened
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=MAPPINGS, wanted=FILTERS)
 def test_whatever_matches_is_found(store: Store, value: dict[str, Any], wanted: dict[str, Any]) -> None:
     store.put(("f",), "k", value)
