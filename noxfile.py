@@ -132,7 +132,7 @@ def matrix(session: nox.Session) -> None:
         "-m",
         PLAIN,
         "-k",
-        "not Mocked and not test_mutants",
+        "not Mocked and not mutants",
         f"--ignore={INSTALLS}",
     )
     pool = {"MILEPOST_TEST_WORKERS": PYTHONS[str(session.python)]}

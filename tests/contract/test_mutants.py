@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NUMBERS = [one.id for one in clauses()]
 
 _numbers = itertools.count()
+pytestmark = pytest.mark.search
 
 
 class Contract(CheckpointerContract):

@@ -12,12 +12,13 @@ from milepost.testing.clause import CLAUSES, clauses
 from milepost.url import URL
 
 _numbers = itertools.count()
+pytestmark = pytest.mark.search
 OTHER_PROCESSES = {"S80", "S81", "S82"}
 """What one process cannot show: the memory store is in one."""
 
 
 class Contract(StoreContract):
-    histories = 25
+    histories = 40
     shrink = False
     patience = 0.05
 

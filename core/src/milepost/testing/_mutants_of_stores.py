@@ -208,7 +208,7 @@ class SortsByChange(StoreMutant):
 class MatchesBeginnings(StoreMutant):
     """Takes a label that only begins like the prefix."""
 
-    caught_by: ClassVar[tuple[str, ...]] = ("S21", "S90")
+    caught_by: ClassVar[tuple[str, ...]] = ("S21",)
 
     def _scan(self, scan: Scan) -> Sequence[StoredItem]:
         return super()._scan(replace(scan, prefix=scan.prefix.removesuffix("!")))
@@ -364,7 +364,7 @@ def _is_refresh(change: Change) -> bool:
 class NeverRefreshes(StoreMutant):
     """Says that it began a life anew, and did not."""
 
-    caught_by: ClassVar[tuple[str, ...]] = ("S41", "S90")
+    caught_by: ClassVar[tuple[str, ...]] = ("S41",)
 
     def _swap(self, changes: Sequence[Change]) -> Sequence[bool]:
         real = [change for change in changes if not _is_refresh(change)]
