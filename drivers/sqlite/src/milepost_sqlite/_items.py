@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from milepost.errors import Corrupt
 from milepost.items import StoredItem, after, read_time, split, written
-from milepost_sqlite import _pushdown
+from milepost_sqlite import _fields, _pushdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from milepost.filters import Path
     from milepost.items import Change
     from milepost.scans import Scan
 
@@ -114,15 +115,19 @@ def load(addresses: Sequence[str]) -> Statement:
     return whole(found), tuple(addresses)
 
 
-def scan(asked: Scan) -> Statement:
-    """Return the statement that reads what a scan asks for."""
+def scan(asked: Scan, indexed: frozenset[Path] = frozenset()) -> Statement:
+    """Return the statement that reads what a scan asks for; ``indexed`` are the fields that have an index."""
     # Few items expire: the plus makes SQLite find those by their index and sort, not walk all items.
     address = "+address" if asked.expired else "address"
     condition, values = asked_for(asked, address)
-    found = (
-        f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition} ORDER BY {address} LIMIT ?"  # noqa: S608 - likewise
-    )
-    return whole(found), (*values, asked.limit)
+    found = f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition}"  # noqa: S608 - likewise
+    by_text = None if asked.expired else _fields.text_at(asked.filter, indexed)
+    if by_text is not None:
+        # Two ranges of one index, each in the order of addresses, which SQLite merges as far as the limit.
+        field, text = by_text
+        found = f"{found} AND {field} = ? UNION ALL {found} AND {field} = {_fields.OPAQUE}"
+        values = (*values, text, *values)
+    return whole(f"{found} ORDER BY {address} LIMIT ?"), (*values, asked.limit)
 
 
 def asked_for(asked: Scan, address: str) -> Statement:
