@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from milepost.filters import Path
     from milepost.items import Change
     from milepost.scans import Scan
+    from milepost_sqlite._client import Write
 
 COMPONENT: Final = "store"
 """The name under which the version table keeps this schema's version."""
@@ -241,12 +242,20 @@ def _items_and_vectors(db: Any) -> None:
     """)
 
 
-def _words(db: Any) -> None:
-    """Create the index of words, which triggers keep: a row is indexed in the transaction that writes it."""
-    if not finds_words():
-        return
-    for statement in _WORDS:
-        db.conn.execute(statement)
+def index_words(connection: sqlite3.Connection, write: Write) -> None:
+    """Create the index of words where nobody did so first; triggers keep it, in the transaction that writes a row.
+
+    It is no migration: a file that was made without FTS5 gets it from the first that has FTS5.
+    """
+    if lacks_words(connection):
+        for statement in _WORDS:
+            write(statement, ())
+
+
+def lacks_words(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file has no index of words, and this SQLite could keep one."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'milepost_words'").fetchone()
+    return known is None and finds_words()
 
 
 _WORDS: Final = (
@@ -274,7 +283,8 @@ _WORDS: Final = (
         INSERT INTO milepost_words (rowid, text) SELECT new.id, new.text WHERE new.text <> '';
     END
     """,
+    "INSERT INTO milepost_words (rowid, text) SELECT id, text FROM milepost_texts",
 )
 
-STEPS: Final = (("items_and_vectors", _items_and_vectors), ("words", _words))
+STEPS: Final = (("items_and_vectors", _items_and_vectors),)
 """The migrations, oldest first. The schema's version is their number; a released one is never edited."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from milepost.backend import Capability
 from milepost.store import Store
 from milepost_sqlite import _fields, _items, _nearness, _ranking
-from milepost_sqlite._client import CannotOpen, Client
+from milepost_sqlite._client import CannotOpen, Client, immediate
 from milepost_sqlite._place import SQLiteOptions, path_of, settings
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class SQLiteStore(Store):
                 f"give another path"
             )
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if _items.lacks_words(connection):
+            immediate(connection, lambda write: _items.index_words(connection, write))
         self._fields = _fields.prepare(connection, self._declared)
         self._cosine = _nearness.prepare(connection)
 
