@@ -1,4 +1,4 @@
-"""What durability costs, beside what the machine can do at best; both measured in one run.
+"""What durability and a store cost, beside what the machine can do at best; both measured in one run.
 
 Prints a table and then JSON. `--json FILE` writes the JSON there, `--quick` measures less,
 `--rounds N` takes the median of N.
@@ -23,7 +23,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import stores
+
 from milepost import Command, Engine, entrypoint, interrupt, open_checkpointer, task
+from milepost_sqlite import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +175,25 @@ def figure(what: str, backend: str, values: list[float], bare: tuple[str, float]
     )
 
 
+def figures_of_stores(
+    folder: Path, rounds: int, bare: dict[str, list[float]], *, quick: bool
+) -> list[Figure]:
+    """Measure SQLite stores, and print how the large one finds what is searched."""
+    figures = []
+    for backend, synchronous in (("store, FULL", "full"), ("store, NORMAL", "normal")):
+        path = folder / f"{synchronous}-store.db"
+        with SQLiteStore(path, synchronous=synchronous) as store:
+            limit = f"committed insert, {synchronous.upper()}"
+            reference = (limit, median(bare[limit]))
+            measured = rounds_of(dict(stores.writes(store)), rounds)
+            figures += [figure(what, backend, values, reference) for what, values in measured.items()]
+    many = stores.MANY // 100 if quick else stores.MANY
+    with stores.filled(folder / "many.db", many) as store:
+        measured = rounds_of(dict(stores.searches(store, many)), rounds)
+        print(stores.plans(store))
+    return figures + [figure(what, "store, search", values) for what, values in measured.items()]
+
+
 def measure(folder: Path, rounds: int, *, quick: bool) -> list[Figure]:
     bare = rounds_of(
         {
@@ -202,7 +224,7 @@ def measure(folder: Path, rounds: int, *, quick: bool) -> list[Figure]:
                     what=f"journal, {what}", backend=backend, unit="bytes", median=size, low=size, high=size
                 )
             )
-    return figures
+    return figures + figures_of_stores(folder, rounds, bare, quick=quick)
 
 
 def table(figures: list[Figure]) -> str:

@@ -224,11 +224,14 @@ def test_the_options_that_the_drivers_of_the_repository_declare_are_those_of_the
         for option in found.options:
             assert option.default is not None, f"{row.scheme}: {option.name}"
     named = {
-        row.scheme: [option.name for option in driver_details(row).options] for row in installed_drivers()
+        (row.kind, row.scheme): [option.name for option in driver_details(row).options]
+        for row in installed_drivers()
     }
-    assert named["sqlite"] == ["synchronous", "timeout", "mkdir"]
-    assert named["s3"][:2] == ["endpoint_url", "region"]
-    assert named["mongodb+srv"] == ["milepost.prefix", "milepost.retention", "milepost.timeout"]
+    assert named["checkpointer", "sqlite"] == ["synchronous", "timeout", "mkdir"]
+    assert named["store", "sqlite"] == ["synchronous", "timeout", "mkdir", "fields"]
+    for kind in ("checkpointer", "store"):
+        assert named[kind, "s3"][:2] == ["endpoint_url", "region"]
+        assert named[kind, "mongodb+srv"] == ["milepost.prefix", "milepost.retention", "milepost.timeout"]
 
 
 def test_a_typo_comes_with_the_nearest_scheme() -> None:

@@ -80,9 +80,9 @@ CONDITIONS = st.recursive(
 FILTERS = st.dictionaries(PLAIN_KEYS, CONDITIONS, min_size=1, max_size=3)
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[SQLiteStore]:
-    with SQLiteStore(":memory:") as made:
+@pytest.fixture(scope="module", params=[(), ("a", "b", "a.b", "b.a", "0")], ids=["walking", "by-index"])
+def store(request: pytest.FixtureRequest) -> Iterator[SQLiteStore]:
+    with SQLiteStore(":memory:", fields=request.param) as made:
         yield made
 
 

@@ -15,6 +15,7 @@ from milepost_sqlite import SQLiteStore, _items, _nearness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from milepost.store import Store
 
@@ -114,16 +115,19 @@ def test_a_query_of_thousands_of_words_is_only_a_query(store: SQLiteStore) -> No
     assert store.search((), query=f"{text} missing") == []
 
 
-def test_without_fts5_there_is_no_full_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fts5_nothing_is_indexed_and_with_it_the_index_is_made_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert Capability.FULL_TEXT in SQLiteStore.capabilities
-    monkeypatch.setattr(_items, "finds_words", lambda: False)
-    with SQLiteStore(":memory:") as store:
-        store.put(("a",), "k", {"text": "fox"})
-        assert (
-            store._client.query("SELECT name FROM sqlite_master WHERE name LIKE 'milepost_words%'", ()) == []
-        )
-        item = store.get(("a",), "k")
-    assert item is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(_items, "finds_words", lambda: False)
+        with SQLiteStore(tmp_path / "app.db") as store:
+            store.put(("a",), "k", {"text": "fox"})
+            assert store._client.query("SELECT 1 FROM sqlite_master WHERE name = 'milepost_words'", ()) == []
+    with SQLiteStore(tmp_path / "app.db") as one, SQLiteStore(tmp_path / "app.db") as other:
+        one.put(("a",), "l", {"text": "fox"})
+        assert [item.key for item in other.search((), query="fox")] == ["k", "l"]
+        sound(other)
 
 
 @pytest.fixture(

@@ -148,7 +148,7 @@ class Client:
 
         The lock is held meanwhile: the block must not wait for anything else.
         """
-        return self.use(lambda connection: _immediate(connection, block))
+        return self.use(lambda connection: immediate(connection, block))
 
     def use(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the connection, alone; what SQLite raises is translated.
@@ -288,7 +288,7 @@ class Client:
                 (self._component, len(self._steps)),
             )
 
-        _immediate(connection, apply)
+        immediate(connection, apply)
 
 
 def _switched_to_wal(connection: sqlite3.Connection) -> str | None:
@@ -302,7 +302,8 @@ def _switched_to_wal(connection: sqlite3.Connection) -> str | None:
     return str(mode)
 
 
-def _immediate(connection: sqlite3.Connection, block: Callable[[Write], T]) -> T:
+def immediate(connection: sqlite3.Connection, block: Callable[[Write], T]) -> T:
+    """Run a block in one ``BEGIN IMMEDIATE``, where the connection is ours alone."""
     if connection.in_transaction:  # left by a Ctrl-C between its begin and its block; the lock is ours
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")

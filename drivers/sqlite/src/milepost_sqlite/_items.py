@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from milepost.errors import Corrupt
 from milepost.items import StoredItem, after, read_time, split, written
-from milepost_sqlite import _pushdown
+from milepost_sqlite import _fields, _pushdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from milepost.filters import Path
     from milepost.items import Change
     from milepost.scans import Scan
+    from milepost_sqlite._client import Write
 
 COMPONENT: Final = "store"
 """The name under which the version table keeps this schema's version."""
@@ -114,15 +116,19 @@ def load(addresses: Sequence[str]) -> Statement:
     return whole(found), tuple(addresses)
 
 
-def scan(asked: Scan) -> Statement:
-    """Return the statement that reads what a scan asks for."""
+def scan(asked: Scan, indexed: frozenset[Path] = frozenset()) -> Statement:
+    """Return the statement that reads what a scan asks for; ``indexed`` are the fields that have an index."""
     # Few items expire: the plus makes SQLite find those by their index and sort, not walk all items.
     address = "+address" if asked.expired else "address"
     condition, values = asked_for(asked, address)
-    found = (
-        f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition} ORDER BY {address} LIMIT ?"  # noqa: S608 - likewise
-    )
-    return whole(found), (*values, asked.limit)
+    found = f"SELECT id, 0 AS score, {COLUMNS} FROM milepost_items WHERE {condition}"  # noqa: S608 - likewise
+    by_text = None if asked.expired else _fields.text_at(asked.filter, indexed)
+    if by_text is not None:
+        # Two ranges of one index, each in the order of addresses, which SQLite merges as far as the limit.
+        field, text = by_text
+        found = f"{found} AND {field} = ? UNION ALL {found} AND {field} = {_fields.OPAQUE}"
+        values = (*values, text, *values)
+    return whole(f"{found} ORDER BY {address} LIMIT ?"), (*values, asked.limit)
 
 
 def asked_for(asked: Scan, address: str) -> Statement:
@@ -236,12 +242,20 @@ def _items_and_vectors(db: Any) -> None:
     """)
 
 
-def _words(db: Any) -> None:
-    """Create the index of words, which triggers keep: a row is indexed in the transaction that writes it."""
-    if not finds_words():
-        return
-    for statement in _WORDS:
-        db.conn.execute(statement)
+def index_words(connection: sqlite3.Connection, write: Write) -> None:
+    """Create the index of words where nobody did so first; triggers keep it, in the transaction that writes a row.
+
+    It is no migration: a file that was made without FTS5 gets it from the first that has FTS5.
+    """
+    if lacks_words(connection):
+        for statement in _WORDS:
+            write(statement, ())
+
+
+def lacks_words(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file has no index of words, and this SQLite could keep one."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'milepost_words'").fetchone()
+    return known is None and finds_words()
 
 
 _WORDS: Final = (
@@ -269,7 +283,8 @@ _WORDS: Final = (
         INSERT INTO milepost_words (rowid, text) SELECT new.id, new.text WHERE new.text <> '';
     END
     """,
+    "INSERT INTO milepost_words (rowid, text) SELECT id, text FROM milepost_texts",
 )
 
-STEPS: Final = (("items_and_vectors", _items_and_vectors), ("words", _words))
+STEPS: Final = (("items_and_vectors", _items_and_vectors),)
 """The migrations, oldest first. The schema's version is their number; a released one is never edited."""

@@ -145,6 +145,11 @@ def _spelled(path: Path) -> str | None:
     return "$" + "".join([f'."{key}"' for key in path])
 
 
+def is_safe(text: str) -> bool:
+    """Tell whether SQLite compares a text with what JSON has as Python does."""
+    return not _UNSAFE.search(text)
+
+
 # -- values --------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +170,7 @@ def _constant(path: str, operator: str, operand: bool | None) -> Condition | Non
 
 
 def _text(path: str, operator: str, operand: str) -> Condition | None:
-    if _UNSAFE.search(operand):
+    if not is_safe(operand):
         return None
     if operator == "$eq":
         return Condition(clause="json_extract(data, ?) = ?", values=(path, operand))

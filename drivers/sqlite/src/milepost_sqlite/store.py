@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from milepost.backend import Capability
 from milepost.store import Store
-from milepost_sqlite import _items, _nearness, _ranking
-from milepost_sqlite._client import CannotOpen, Client
+from milepost_sqlite import _fields, _items, _nearness, _ranking
+from milepost_sqlite._client import CannotOpen, Client, immediate
 from milepost_sqlite._place import SQLiteOptions, path_of, settings
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from milepost.filters import Path
     from milepost.items import Change, StoredItem
     from milepost.scans import Query, Scan
     from milepost.store import IndexConfig, TTLConfig
@@ -30,30 +32,39 @@ _CACHE_KIB: Final = 64 * 1024
 """What a connection may keep of the file in memory: a search with a filter reads many items."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SQLiteStoreOptions(SQLiteOptions):
+    """The options of a store's ``sqlite:`` URL; ``fields`` are paths with commas between."""
+
+    fields: str = ""
+
+
 class SQLiteStore(Store):
     """Keeps items in one SQLite file that any number of processes of one host may share, also with a checkpointer.
 
     ``path``, ``synchronous``, ``timeout`` and ``mkdir`` are as in
     :class:`~milepost_sqlite.checkpointer.SQLiteCheckpointer`, ``index`` and ``ttl`` as in
-    :class:`~milepost.store.Store`.
+    :class:`~milepost.store.Store`. ``fields`` are paths such as ``author.name`` that the file gets an index of: a
+    search whose filter asks for a text there then reads what has it, and not all below its prefix.
 
     Raises:
-        InvalidURL: ``synchronous`` or ``timeout`` has no such value.
+        InvalidURL: ``synchronous`` or ``timeout`` has no such value, or ``fields`` has something else than paths.
         InvalidIndex: ``index`` or ``ttl`` is malformed.
     """
 
     DRIVER_API = 1
-    options = SQLiteOptions
+    options = SQLiteStoreOptions
     capabilities = _IN_MEMORY | {Capability.DURABLE, Capability.MULTI_PROCESS}
     max_item_bytes: int | None = _items.LARGEST_VALUE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options of the URL, and a store's own
         self,
         path: str | os.PathLike[str],
         *,
         synchronous: Literal["full", "normal"] = "full",
         timeout: float = 30.0,
         mkdir: bool = False,
+        fields: Iterable[str] = (),
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
@@ -63,6 +74,8 @@ class SQLiteStore(Store):
         if self._client.in_memory:
             self.capabilities = _IN_MEMORY
         self._cosine = _nearness.IN_PYTHON
+        self._declared = _fields.checked(fields)
+        self._fields: frozenset[Path] = frozenset()
         super().__init__(index=index, ttl=ttl)
 
     @classmethod
@@ -72,9 +85,13 @@ class SQLiteStore(Store):
         Raises:
             InvalidURL: the path is missing or stands where a host would, or an option is not understood.
         """
-        options = url.options(SQLiteOptions)
+        options = url.options(SQLiteStoreOptions)
         return cls(
-            path_of(url), synchronous=options.synchronous, timeout=options.timeout, mkdir=options.mkdir
+            path_of(url),
+            synchronous=options.synchronous,
+            timeout=options.timeout,
+            mkdir=options.mkdir,
+            fields=[field for field in options.fields.split(",") if field],
         )
 
     def __repr__(self) -> str:
@@ -91,6 +108,9 @@ class SQLiteStore(Store):
                 f"give another path"
             )
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        if _items.lacks_words(connection):
+            immediate(connection, lambda write: _items.index_words(connection, write))
+        self._fields = _fields.prepare(connection, self._declared)
         self._cosine = _nearness.prepare(connection)
 
     def _load(self, addresses: Sequence[str]) -> Sequence[StoredItem | None]:
@@ -107,7 +127,11 @@ class SQLiteStore(Store):
         return self._client.transact(write_all)
 
     def _scan(self, scan: Scan) -> Sequence[StoredItem]:
-        return [item for item, _ in _items.read(self._client.query(*_items.scan(scan)))]
+        # The statement is made when there is a connection: only then is known which indexes there are.
+        rows = self._client.use(
+            lambda connection: connection.execute(*_items.scan(scan, self._fields)).fetchall()
+        )
+        return [item for item, _ in _items.read(rows)]
 
     def _rank(self, scan: Scan, query: Query, offset: int) -> Sequence[tuple[StoredItem, float]]:
         def run(connection: sqlite3.Connection) -> list[Any]:
