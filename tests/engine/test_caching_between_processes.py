@@ -246,3 +246,14 @@ def test_a_store_that_fails_at_a_claim_is_as_no_cache(place, monkeypatch):
 
     monkeypatch.setattr(cache, "claim", broken)
     assert run(cache, gated.task, 1) == [1]
+
+
+def test_a_result_that_lives_for_ages_is_kept_for_good(place):
+    @task(cache_policy=CachePolicy(ttl=3e10))
+    def once() -> int:
+        return next(names)
+
+    cache = on(place)
+    assert run(cache, once) == run(on(place), once)
+    (item,) = cache.store.search(())
+    assert item.expires_at is None

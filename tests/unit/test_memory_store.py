@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from milepost.drivers import open_store
-from milepost.errors import Closed, InvalidItem, NotSerializable, VersionConflict
+from milepost.errors import Closed, InvalidItem, NotSerializable, StorageError, VersionConflict
 from milepost.memory import InMemoryStore, MemoryStore
 from milepost.operations import GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 from milepost.store import BaseStore, Item, Store
@@ -413,3 +413,14 @@ def test_a_cursor_that_is_no_text_is_refused(store: MemoryStore) -> None:
 def test_a_life_that_no_date_could_end_is_refused(store: MemoryStore, ttl: float | timedelta) -> None:
     with pytest.raises(InvalidItem, match="up to 1000 years"):
         store.put(("n",), "k", {}, ttl=ttl)
+
+
+def test_a_sweep_that_fails_does_not_fail_the_write_that_it_came_with(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> Any:
+        raise StorageError("no")
+
+    monkeypatch.setattr(store, "_scan", broken)
+    assert store.put(("a",), "k", {"n": 1}) > 0
+    assert store.get(("a",), "k") is not None

@@ -28,6 +28,8 @@ _LONGEST_LABEL: Final = 120
 _CLAIM_LIFE: Final = timedelta(days=1)
 """After this, a claim that nobody renews is swept away; it is taken over long before."""
 _SLACK: Final = timedelta(hours=1)
+_LONGEST_LIFE: Final = timedelta(days=300_000)
+"""More than any store gives; what lives longer stays."""
 
 
 class Kept(Struct):
@@ -100,6 +102,8 @@ class Cache:
         until = None if expires is None else expires.isoformat()
         # Its own time is told by the engine's clock; the store's is for sweeping what nobody asks for again.
         life = None if expires is None else max(expires - self.store.clock.now(), timedelta()) + _SLACK
+        if life is not None and life > _LONGEST_LIFE:
+            life = None
         self.store.put(_space(namespace), key, {"text": text, "expires": until}, index=False, ttl=life)
 
     def claim(self, namespace: Namespace, key: str, claim: Mapping[str, Any], *, version: int) -> int | None:

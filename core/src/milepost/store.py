@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
@@ -17,7 +18,7 @@ from milepost._clock import SystemClock
 from milepost._struct import replace
 from milepost._twin import twin
 from milepost.backend import Backend, Capability
-from milepost.errors import Corrupt, InvalidIndex, InvalidItem, ItemTooLarge, SearchUnsupported
+from milepost.errors import Corrupt, InvalidIndex, InvalidItem, ItemTooLarge, SearchUnsupported, StorageError
 from milepost.items import Change, Item, Namespace, SearchItem, StoredItem
 from milepost.scans import PAGE, Query, Scan, onward, passed, past
 
@@ -472,7 +473,8 @@ class Store(Backend):
             moment = self.clock.monotonic()
             if moment - self._swept >= _SWEEP_SECONDS or not self._swept:
                 self._swept = moment
-                self._sweep(self._expired())
+                with suppress(StorageError):  # what was written is written; the next sweep will do
+                    self._sweep(self._expired())
         return done
 
     def _sweep(self, scan: Scan) -> tuple[int, Scan | None]:
