@@ -17,7 +17,7 @@ import pytest
 
 from milepost.checkpoint import Abandoned, Batch, Capability, Head, Status, Swap
 from milepost.errors import Closed, Corrupt, HeadMoved, StorageError, StorageUnavailable, TooLarge
-from milepost_sqlite import CannotOpen, DiskFull, SQLiteCheckpointer, _layout
+from milepost_sqlite import CannotOpen, DiskFull, SQLiteCheckpointer, SQLiteStore, _layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,11 +152,11 @@ driver.close()
 def as_plain_user(program: str, place: Path) -> None:
     """Run a program in a process that file permissions hold for: root gives its rights up first."""
     prelude = """
-import os, sys, difflib, json, sqlite_utils.migrations
-import milepost.checkpoint, milepost_sqlite
+import os, sys, difflib, json, sqlite_utils.migrations, unicodedata
+import milepost._embedding, milepost.checkpoint, milepost_sqlite
 from milepost.checkpoint import Abandoned, Batch
-from milepost_sqlite import CannotOpen, ReadOnly, SQLiteCheckpointer
-driver = SQLiteCheckpointer(sys.argv[1])
+from milepost_sqlite import CannotOpen, ReadOnly, SQLiteCheckpointer, SQLiteStore
+driver, store = SQLiteCheckpointer(sys.argv[1]), SQLiteStore(sys.argv[1])
 a_batch = Batch(id="s-1", records=(Abandoned(at="now", run="r"),))
 if os.getuid() == 0:
     os.setgid(65534)
@@ -191,6 +191,24 @@ except ReadOnly as error:
     assert sys.argv[1] in str(error) and "writable" in str(error), error
 else:
     sys.exit("it was written")
+"""
+    as_plain_user(program, path)
+
+
+def test_a_store_in_a_file_that_may_not_be_written_is_read_only_and_can_be_searched(open_place: Path) -> None:
+    path = open_place / "app.db"
+    with SQLiteStore(path) as store:
+        store.put(("a",), "k", {"text": "green tea"})
+    open_place.chmod(0o777)
+    path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    program = """
+try:
+    store.put(("a",), "k", {"text": "coffee"})
+except ReadOnly as error:
+    assert sys.argv[1] in str(error) and "writable" in str(error), error
+else:
+    sys.exit("it was written")
+assert [item.key for item in store.search((), query="tea")] == ["k"]
 """
     as_plain_user(program, path)
 

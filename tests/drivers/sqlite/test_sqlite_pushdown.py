@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from milepost import filters, serde
 from milepost.filters import parse
 from milepost.scans import Scan
+from milepost.serde import _types
 from milepost_sqlite import SQLiteStore, _pushdown
 
 if TYPE_CHECKING:
@@ -148,6 +149,33 @@ def test_values_with_tags_elsewhere_are_left_out_too() -> None:
         store.put(("a",), "k", {"kind": "note", "at": datetime(2030, 1, 1, tzinfo=UTC)})
         assert found(store, parse({"kind": "task"})) == []
         assert found(store, parse({"kind": "note"})) == ["k"]
+
+
+class Shade(str):
+    """Text of a user's own, written otherwise than it reads."""
+
+    __slots__ = ()
+
+
+def test_a_registered_class_may_be_equal_to_a_text_that_the_data_does_not_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for table in ("_by_tag", "_by_class"):  # what is registered here stays here
+        monkeypatch.setattr(_types, table, dict(getattr(_types, table)))
+    serde.register("shade", Shade, encode=lambda shade: shade[::-1], decode=lambda kept: Shade(kept[::-1]))
+    for fields in ((), ("color", "deep.color")):
+        with SQLiteStore(":memory:", fields=fields) as store:
+            store.put(("a",), "k", {"color": Shade("green"), "deep": {"color": Shade("green")}})
+            assert [item.key for item in store.search((), filter={"color": "green"})] == ["k"]
+            assert [item.key for item in store.search((), filter={"deep": {"color": "green"}})] == ["k"]
+
+
+def test_numbers_are_compared_with_slack_because_sqlite_may_read_a_last_digit_otherwise() -> None:
+    for number in (0.1, 1e308, -5e-324, 7):
+        made = _pushdown.condition(parse({"a": number}))
+        assert made is not None
+        _, low, high, *_ = made.values
+        assert low < number < high
 
 
 def test_keys_and_values_are_bound_and_never_text_of_the_statement() -> None:
