@@ -178,8 +178,11 @@ def thorough(session: nox.Session) -> None:
     _install(session, "tests")
     _install_servers(session)
     searches = ("tests/crash", "tests/engine", "tests/property", "tests/model")
-    servers = ("tests/wire", "tests/contract/test_contract.py")
-    session.run("pytest", *searches, *servers, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"})
+    histories = ("tests/unit/test_fold.py", "tests/drivers/sqlite", "tests/contract/test_store_histories.py")
+    servers = ("tests/wire", "tests/contract/test_contract.py", "tests/contract/test_store_contract.py")
+    session.run(
+        "pytest", *searches, *histories, *servers, *session.posargs, env={"MILEPOST_TEST_THOROUGH": "yes"}
+    )
 
 
 @nox.session

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backends import THOROUGH
 from milepost._claim import Continue, Origin, Resume, Settled, Start, decide, last_finished, read_thread
 from milepost._fold import CLOSED, RunState, ThreadState, voided
 from milepost._travel import Cancel, Close, Plant, Replay, Update
@@ -37,6 +38,7 @@ from milepost.errors import MilepostError
 from milepost.memory import MemoryCheckpointer
 from milepost.question import Command
 
+EXAMPLES = 1000 if THOROUGH else 80
 NULL = Value(text="null")
 RUN = "run-1"
 GONE = Origin(run=RUN, base=None)
@@ -537,7 +539,7 @@ def head_at(position):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(JOURNALS)
 def test_no_sequence_of_records_is_too_strange_to_fold(journal):
     state = folded(*journal)
@@ -554,7 +556,7 @@ def test_no_sequence_of_records_is_too_strange_to_fold(journal):
         assert (state.run.finished is not None) is (state.status is Status.DONE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(JOURNALS)
 def test_every_reader_comes_to_the_same_state(journal):
     """From memory, from bytes, batch by batch, and from wherever a head points to: the same newest run."""
@@ -570,7 +572,7 @@ def test_every_reader_comes_to_the_same_state(journal):
         assert (found.owner, found.tail) == (whole.owner, whole.tail)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(JOURNALS)
 def test_a_rejected_record_changes_nothing_for_anybody(journal):
     """Taking the rejected records out of a journal leaves the same state behind."""
@@ -587,7 +589,7 @@ def test_a_rejected_record_changes_nothing_for_anybody(journal):
     assert data(kept) == data(whole)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(JOURNALS, NAMES)
 def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
     requests = [
@@ -612,7 +614,7 @@ def test_whatever_is_decided_is_legal_where_it_was_decided(journal, answer):
         assert state.owned_by("new")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(JOURNALS)
 def test_whatever_changes_a_thread_from_outside_is_legal_and_leaves_it_at_rest(journal):
     start = Start(workflow="wf", input=NULL, origin=Origin(run=RUN, base=None))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from backends import THOROUGH
 from milepost import filters, serde
 from milepost.filters import parse
 from milepost.scans import Scan
@@ -93,7 +94,11 @@ def found(store: SQLiteStore, wanted: filters.Filter) -> list[str]:
     return [item.key for item in store._scan(scan)]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2000 if THOROUGH else 80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(value=MAPPINGS, asked=FILTERS)
 @example(value={"a": "a\0b"}, asked={"a": {"$gt": "a"}})
 @example(value={"a": "\ud800"}, asked={"a": {"$lt": "\uffff"}})
