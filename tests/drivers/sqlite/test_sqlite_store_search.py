@@ -11,6 +11,7 @@ import pytest
 
 from milepost.backend import Capability
 from milepost.memory import MemoryStore
+from milepost.scans import cosine
 from milepost_sqlite import SQLiteStore, _items, _nearness
 
 if TYPE_CHECKING:
@@ -130,20 +131,34 @@ def test_without_fts5_nothing_is_indexed_and_with_it_the_index_is_made_good(
         sound(other)
 
 
+def stands_in(connection: sqlite3.Connection) -> bool:
+    """Give a connection the function of the extension in Python: NULL where there is no direction."""
+
+    def distance(one: bytes, other: bytes) -> float | None:
+        left, right = _items.unpacked(one), _items.unpacked(other)
+        return 1 - cosine(left, right) if any(left) and any(right) else None
+
+    connection.create_function("vec_distance_cosine", 2, distance, deterministic=True)
+    return True
+
+
 @pytest.fixture(
     params=[
         "python",
+        "stand-in",
         pytest.param("sqlite", marks=pytest.mark.skipif(not LOADABLE, reason="needs sqlite-vec")),
     ]
 )
 def near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
-    """A store that tells nearness in Python, and one that does so by the extension."""
+    """A store that tells nearness in Python, one by the extension's function, and one by the extension itself."""
     if request.param == "python":
         monkeypatch.setattr(_nearness, "_loads_extension", lambda _connection: False)
+    elif request.param == "stand-in":
+        monkeypatch.setattr(_nearness, "_loads_extension", stands_in)
     with SQLiteStore(
         ":memory:", index={"embed": axes, "dims": 5, "fields": ["text", "more[*]"]}
     ).open() as made:
-        assert made._cosine == {"python": _nearness.IN_PYTHON, "sqlite": _nearness.IN_SQLITE}[request.param]
+        assert made._cosine == (_nearness.IN_PYTHON if request.param == "python" else _nearness.IN_SQLITE)
         yield made
 
 
