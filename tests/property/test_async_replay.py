@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from milepost.checkpoint import Batch
 
-EXAMPLES = int(os.environ.get("MILEPOST_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("MILEPOST_TEST_EXAMPLES", "40"))
 
 # -- programs --------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from backends import parametrized
+from backends import THOROUGH, parametrized
 from milepost import Command, Engine, entrypoint, interrupt, open_checkpointer, serde, task
 from milepost._fold import RunState, ThreadState, voided
 from milepost._struct import replace
@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from tally import Tally
 
 ASKED_FOR = os.environ.get("MILEPOST_TEST_EXAMPLES")
-WORKFLOWS = {"memory": 160, "memory-split": 80, "sqlite": 70, "s3": 5, "mongodb": 10}
-CHANGED = {"memory": 100, "memory-split": 30, "sqlite": 30, "s3": 2, "mongodb": 4}
+MOST_WORKFLOWS = {"memory": 160, "memory-split": 80, "sqlite": 70, "s3": 5, "mongodb": 10}
+MOST_CHANGED = {"memory": 100, "memory-split": 30, "sqlite": 30, "s3": 2, "mongodb": 4}
+WORKFLOWS = MOST_WORKFLOWS if THOROUGH else MOST_WORKFLOWS | {"memory": 120, "memory-split": 30, "sqlite": 30}
+CHANGED = MOST_CHANGED if THOROUGH else MOST_CHANGED | {"memory-split": 15, "sqlite": 15}
 """How many programs are generated, unless a number is asked for: what a server takes its time for is tried less."""
 ENOUGH = 100
 """From how many programs on their shares are judged."""
