@@ -12,7 +12,7 @@ from crash.forkserver import serving
 from crash.grounds import Grounds
 
 LANES = 4
-SHARES = {} if THOROUGH else {"memory": 6, "sqlite": 6}
+SHARES = {} if THOROUGH else {"memory": 3, "sqlite": 4}
 """One of how many kill points to try; all of them with ``nox -s thorough``."""
 
 
