@@ -14,12 +14,13 @@ import pytest
 
 from milepost import drivers, open_store
 from milepost.errors import PositionTaken, StorageUnavailable
-from milepost.memory import MemoryCheckpointer
+from milepost.memory import MemoryCheckpointer, MemoryStore
 from milepost.testing import CheckpointerContract, Faulty, StoreContract, agree_with_model, race, two_writers
 from milepost.testing import __main__ as command
 from milepost.testing._mutants_of_journals import Overwrites
 from milepost.testing.clause import CLAUSES, clauses
 from milepost.testing.place import Place, batch, names, swap
+from milepost.testing.store_place import StorePlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +147,20 @@ def test_the_store_command_leaves_other_items_alone(tmp_path: Path) -> None:
         store.put(("mine",), "k", {"n": 1})
         assert command.main([url, "--store", "-k", "s03 or s20 or s90"]) == 0
         assert [(item.namespace, item.key) for item in store.search(())] == [(("mine",), "k")]
+
+
+def test_what_a_store_does_not_have_must_be_refused() -> None:
+    class Plain(MemoryStore):
+        capabilities = frozenset()
+
+    class Quiet(Plain):
+        def search(self, *args: Any, query: Any = None, **keywords: Any) -> Any:
+            return super().search(*args, **keywords)
+
+    test: Any = getattr(StoreContract(), CLAUSES["S32"].name)
+    test(StorePlace(Plain))
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test(StorePlace(Quiet))
 
 
 def test_a_store_contract_cannot_be_weakened() -> None:

@@ -233,7 +233,7 @@ def test_a_call_that_pauses_for_a_person_gives_its_claim_back(place):
 
     with engine():
         assert "__interrupt__" in body.invoke(0, thread_id="t")
-        assert cache.store.search(()) == []
+        until(lambda: cache.store.search(()) == [])  # whoever waits for the call may hear of it first
 
 
 def test_a_store_that_fails_at_a_claim_is_as_no_cache(place, monkeypatch):
@@ -257,3 +257,40 @@ def test_a_result_that_lives_for_ages_is_kept_for_good(place):
     assert run(cache, once) == run(on(place), once)
     (item,) = cache.store.search(())
     assert item.expires_at is None
+
+
+def test_ctrl_c_while_a_workflow_waits_for_its_turn_leaves_no_claim_and_blocks_nobody(place, monkeypatch):
+    @entrypoint(cache_policy=POLICY)
+    def report(given: int) -> int:
+        return given
+
+    cache, looks = on(place), count()
+    look = cache.look
+
+    def pressed(*args: Any, **keywords: Any) -> Any:
+        if next(looks) == 1:
+            raise KeyboardInterrupt
+        return look(*args, **keywords)
+
+    monkeypatch.setattr(cache, "look", pressed)
+    with engine(cache=cache):
+        with pytest.raises(KeyboardInterrupt):
+            report.invoke(3)
+        assert claims(cache) == []
+        assert report.invoke(3) == 3
+
+
+def test_a_claim_that_cannot_be_withdrawn_is_told_and_harms_nothing(place, monkeypatch, caplog):
+    @task(cache_policy=POLICY)
+    def fails() -> None:
+        raise ValueError("no")
+
+    cache = on(place)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise StorageUnavailable("down")
+
+    monkeypatch.setattr(cache, "release", broken)
+    with pytest.raises(ValueError, match="no"):
+        run(cache, fails)
+    assert "may be waited for in vain for a while" in caplog.text

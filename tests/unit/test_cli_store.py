@@ -15,7 +15,8 @@ import pytest
 from milepost import _cli, open_store
 from milepost._clock import SystemClock
 from milepost._moving import exported, imported
-from milepost.errors import Corrupt
+from milepost.errors import Corrupt, ItemTooLarge, UnknownType
+from milepost.operations import PutOp
 
 if TYPE_CHECKING:
     from milepost.store import Store
@@ -187,3 +188,63 @@ def test_what_expired_meanwhile_is_not_imported(url, store):
         (done,) = imported(other, lines, place="the file")
         assert (done.written, done.expired) == (0, 1)
         assert other.search(()) == []
+
+
+# -- what an import meets --------------------------------------------------------------------------------------------
+
+LINE = (
+    b'{"namespace": ["a"], "key": "k", "version": 1, "nonce": "n", "created_at": "2026-01-01T00:00:00.000000+00:00", '
+    b'"updated_at": "2026-01-01T00:00:00.000000+00:00", "value": %b}'
+)
+
+
+@pytest.mark.parametrize("value", [b"[1]", b'"text"', b"null"])
+def test_a_line_whose_value_is_no_mapping_is_refused(url, value):
+    with (
+        open_store(url) as store,
+        pytest.raises(Corrupt, match="line 2 of it cannot be read: its value is no mapping"),
+    ):
+        list(imported(store, [b"\n", LINE % value], place="it"))
+
+
+def test_a_line_with_more_after_its_value_is_refused(url):
+    with open_store(url) as store, pytest.raises(Corrupt, match="no mapping"):
+        list(imported(store, [LINE % b'{"x": 1}, "more": {"y": 2}'], place="it"))
+
+
+def test_a_line_that_the_backend_cannot_hold_is_refused(url):
+    with open_store(url) as store:
+        store.max_item_bytes = 5
+        with pytest.raises(ItemTooLarge, match="over this backend's limit of 5 bytes"):
+            list(imported(store, [LINE % b'{"long": "text"}'], place="it"))
+        assert store.search(()) == []
+
+
+def test_values_of_types_that_are_not_registered_here_move_as_they_are(url):
+    with open_store(url) as store, open_store(f"{url}-other") as other:
+        (done,) = imported(store, [LINE % b'{"x": {"$mystery": ["some words"]}}'], place="it")
+        assert done.written == 1
+        lines = list(exported(store))
+        assert b'{"x": {"$mystery": ["some words"]}}' in lines[0]
+        list(imported(other, lines, place="it"))
+        with pytest.raises(UnknownType, match="mystery"):
+            other.search((), query="words")
+
+
+def test_without_tqdm_nothing_is_shown_and_all_is_done(url, store, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    code, out, err = run(capsys, "rm", url, "users", "-r")
+    assert (code, out, err) == (0, "3 removed\n", "")
+
+
+def test_many_namespaces_are_all_listed(url, capsys):
+    with open_store(url) as store:
+        store.batch([PutOp(("n", f"{number:03}", "below"), "k", {}) for number in range(300)])
+    assert len(run(capsys, "ls", url, "n")[1].splitlines()) == 300
+    assert len(run(capsys, "ls", url, "n", "-r")[1].splitlines()) == 300
+
+
+def test_an_export_goes_to_standard_output(url, store, capfdbinary):
+    assert _cli.main(["store", "export", url, "users/ann"]) == 0
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["name", "1"]
