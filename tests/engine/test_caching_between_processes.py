@@ -293,4 +293,4 @@ def test_a_claim_that_cannot_be_withdrawn_is_told_and_harms_nothing(place, monke
     monkeypatch.setattr(cache, "release", broken)
     with pytest.raises(ValueError, match="no"):
         run(cache, fails)
-    assert "may be waited for in vain for a while" in caplog.text
+    until(lambda: "may be waited for in vain for a while" in caplog.text)
