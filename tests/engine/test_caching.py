@@ -906,7 +906,8 @@ def test_a_nested_workflow_uses_the_cache_around_it_and_its_own_policy(engine, c
 
     assert outer.invoke(4, thread_id="a") == [8, 8, 8]
     assert outer.invoke(4, thread_id="b") == [8, 8, 8]
-    assert ran == {"inner": 1, ("double", 4): 1}
+    assert ran["double", 4] == 1
+    assert ran["inner"] == 1 or engine.replay_always
 
 
 # -- caches ------------------------------------------------------------------------------------------------------------
