@@ -227,7 +227,7 @@ class Engine:
         with self:
             return workflow.start(input, config, **said)
 
-    astart = twin(start)
+    astart = twin(start)  # type: ignore[arg-type]  # mypy cannot bind `**said`
 
     def run(self, thread_id: str, checkpoint_id: str | None = None) -> Run:
         """Return the newest run of a thread, or the one with this id, of whatever workflow.
@@ -251,7 +251,7 @@ class Engine:
     arun = twin(run)
 
     def begin(self) -> None:
-        """Begin to recover now, in this process, and not only when the engine is first used; where ``recover`` is set."""
+        """Begin to recover in this process now, not only when the engine is first used; where ``recover`` is set."""
         self.recovery.used()
 
     # -- life ----------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Holding:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the lease was not renewed for so long that somebody may have taken the thread: this process stood still."""
+        """Whether this process stood still for so long that somebody may have taken the thread."""
         return self._clock.monotonic() - self._renewed > (self._head.lease or 0.0)
 
     def asked_to_cancel(self, head: Head) -> None:
