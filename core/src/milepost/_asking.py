@@ -47,6 +47,10 @@ class Asking(Struct):
             default=default,
         )
 
+    def is_over(self, now: datetime) -> bool:  # noqa: ARG002 - a wait for a time may be
+        """Tell whether there is nothing to wait for: a person is always asked."""
+        return False
+
     def _schema(self, where: str) -> dict[str, Any] | None:
         if self.expects is MISSING:
             return None
@@ -94,6 +98,10 @@ class Sleeping(Struct):
         """Return the wait to put on record."""
         value = Value(text=serde.encode(self.value, where=where, identity=id))
         return Question(id=id, call=call, value=value, digest=digest, default=Value(text="null"), sleeps=True)
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether there is nothing to wait for."""
+        return self.due(now) <= now
 
     def due(self, now: datetime) -> datetime:
         """Return when a wait ends that begins now."""

@@ -316,12 +316,7 @@ class Frame:
         path = _ids.child(self.path, ordinal)
         digest, shows = serde.digest((asking.value,), {})
         known = self._known(asking, path, digest, shows)
-        if known is not None:
-            id_ = known.id
-        elif asking.key is not None:
-            id_ = _ids.keyed_interrupt_id(execution.run_id, asking.key)
-        else:
-            id_ = _ids.interrupt_id(execution.run_id, path, digest)
+        id_ = self._id_of(asking, known, path, digest)
         if id_ in execution.expired:
             raise InterruptExpired(
                 f"nobody answered {id_}, asked in {self.name!r}, in time",
@@ -331,10 +326,8 @@ class Frame:
         answer = execution.answers.get(id_)
         refused: str | None = None
         where = f"{asking.verb}() in {self.name!r}"
-        if answer is None and isinstance(asking, Sleeping) and known is None:
-            now = execution.clock.now()
-            if asking.due(now) <= now:
-                return None
+        if answer is None and known is None and asking.is_over(execution.clock.now()):
+            return None
         if answer is not None:
             try:
                 return asking.answer(answer, id_)
@@ -345,6 +338,14 @@ class Frame:
         if known is not None and known.expires is not None and expires is not None:
             expires = known.expires
         return self._suspend(replace(question, expires=expires, refused=refused))
+
+    def _id_of(self, asking: Asking | Sleeping, known: Question | None, path: str, digest: str) -> str:
+        run = self.execution.run_id or ""
+        if known is not None:
+            return known.id
+        if asking.key is not None:
+            return _ids.keyed_interrupt_id(run, asking.key)
+        return _ids.interrupt_id(run, path, digest)
 
     def _known(self, asking: Asking | Sleeping, path: str, digest: str, shows: str) -> Question | None:
         """Return the same question as it is on record; find another call or question in its place."""

@@ -113,7 +113,7 @@ class Recovery:
         if state.thread is not None or state.over:
             return
         with state.lock:
-            if state.thread is None and not state.over:
+            if state.thread is None:
                 made = threading.Thread(
                     target=self._watch, args=(state,), name="milepost-recovery", daemon=True
                 )
@@ -142,11 +142,14 @@ class Recovery:
         if state.thread is not None and state.thread is not threading.current_thread():
             state.thread.join()
 
+    def _is_over(self, state: _Looking) -> bool:
+        return state.over or self._engine.closing
+
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def _watch(self, state: _Looking) -> None:
         clock, next_look = self._engine.clock, 0.0
-        while not self._engine.closing and not state.over:
+        while not self._is_over(state):
             state.look.clear()
             if self.adopts and clock.monotonic() >= next_look:
                 left = self._look(state)

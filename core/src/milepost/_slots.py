@@ -28,7 +28,7 @@ class _Busy:
 
 
 class Slots:
-    """At most ``size`` runs at once, in threads outside the pool of tasks: bodies wait for tasks, so they must not share.
+    """At most ``size`` runs at once, in threads outside the pool of tasks, for which bodies wait.
 
     A run is named by a key, and is here once, however often it is brought.
     """
@@ -133,8 +133,6 @@ class _Worker:
             key, work = self._next
             try:
                 _context.run_apart(None, self._engine, work)
-            except (
-                BaseException
-            ):  # a thread that nobody joins: what ended the run is for the log, the next one begins
+            except BaseException:  # noqa: BLE001 - nobody joins this thread, and the next run is to begin
                 _logger().exception("a run in the background ended with an error of milepost's own")
             self._next = self._slots.next(self._busy, key)

@@ -148,8 +148,8 @@ class Question(Struct):
 
     ``schema`` is the JSON Schema of its answer. ``key`` is what its id was made from in place of the call and the
     digest. ``expires`` is when it counts as expired, ISO 8601 in UTC, and ``default`` its answer then. ``refused``
-    says why the body did not take the answer on record: it is void, and the question is asked again. ``sleeps`` says that
-    nobody is asked: the call waits until it ``expires``.
+    says why the body did not take the answer on record: it is void, and the question is asked again. ``sleeps`` says
+    that nobody is asked: the call waits until it ``expires``.
     """
 
     id: str
