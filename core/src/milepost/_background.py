@@ -58,7 +58,7 @@ else:
     run = later("run")
 
 _SHORTEST: Final = 0.01
-_LONGEST: Final = 0.5
+_LONGEST: Final = 0.25
 _GROWS: Final = 1.5
 
 
@@ -222,7 +222,7 @@ class Background(Upkeep[I, R]):
                     raise
             if place.engine.closing:
                 raise place.engine.closed_error()
-            clock.wait(threading.Event(), left)
+            threading.Event().wait(left)
         raise AssertionError  # pragma: no cover - the pauses never end
 
     def _handle(self, place: Place, found: RunState) -> Run:
@@ -345,7 +345,7 @@ class Background(Upkeep[I, R]):
                 f"the engine was closed while the run on thread {place.thread!r} went on elsewhere, or slept: what it "
                 f"comes to is on record"
             )
-        place.engine.clock.wait(threading.Event(), min(seconds, _LONGEST))
+        threading.Event().wait(min(seconds, _LONGEST))  # by no clock: whoever closes the engine moves none
 
     def _join(self, place: Place, plan: _running.Plan, watch: _watch.Watch, run: str | None) -> Rested:
         """Go on with a thread's run where nobody does, or wait until it rests and return what became of it."""

@@ -372,6 +372,8 @@ def ask_to_cancel(checkpointer: Checkpointer, thread: str, run: int, reason: str
     head = checkpointer.load_head(thread)
     if head is None or head.status is not Status.RUNNING or head.run != run:
         return False
+    if head.cancel is not None:
+        return True  # once: each change of the head is a sign of life to those who watch it
     asked = replace(head, version=head.version + 1, nonce=_ids.token(), cancel=reason or "")
     return checkpointer.swap_head(Swap(head=asked, expected=head.version))
 

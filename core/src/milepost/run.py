@@ -185,7 +185,7 @@ class Run:
     def _wait(self, seconds: float) -> None:
         self._engine.pool.begin_wait()
         try:
-            self._engine.clock.wait(threading.Event(), seconds)
+            threading.Event().wait(seconds)
         finally:
             self._engine.pool.end_wait()
 
