@@ -145,8 +145,8 @@ class Background(Upkeep[I, R]):
     def _begin(self, place: Place, request: _claim.Request) -> Run:
         """Carry out a request, and execute what comes of it in the background."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        slots, name = place.engine.slots, (id(place.checkpointer), place.thread)
-        mine, begun, offered = slots.reserve(name), False, False
+        slots, begun, offered = place.engine.slots, False, False
+        slot = slots.reserve()
         owner, executing = _owner.make(), place.engine.executing()
         end = _owner.ending(owner)
         try:
@@ -155,21 +155,17 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
-            if mine:
-                try:
-                    slots.begin(name, partial(self._execute_alone, place, taken, end), place.engine)
-                    begun = True
-                except RuntimeError:
-                    mine = False
-            if not mine:
+            work = partial(self._execute_alone, place, taken, end)
+            begun = slot is not None and slots.begin(slot, work, place.engine)
+            if not begun:
                 taken.holding.release(offer=True)
                 offered = True
             return self._handle(place, taken.run)
         finally:
             if not begun:
                 end()
-            if mine and not begun:
-                slots.free(name, place.engine)
+                if slot is not None:
+                    slots.free(slot, place.engine)
             if offered:
                 self._submit(place)
             executing.leave()
