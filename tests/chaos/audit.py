@@ -41,7 +41,9 @@ def audited(checkpointer: Checkpointer, threads: Iterable[str]) -> Audit:
                 found.takeovers += any(isinstance(claim, Claimed) and claim.died for claim in claims)
                 session = claims[-1].owner.session
             if batch.session != session:
-                found.wrong.append(f"{thread}: batch {position} is of {batch.session}, and the owner is {session}")
+                found.wrong.append(
+                    f"{thread}: batch {position} is of {batch.session}, and the owner is {session}"
+                )
             for record in batch.records:
                 key = _key(record)
                 if key is not None and key in seen:

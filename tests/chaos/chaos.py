@@ -27,6 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import workflows  # noqa: E402 - found beside this file
 from audit import audited  # noqa: E402 - likewise
 from ledger import Ledger, extra_starts  # noqa: E402 - likewise
+
 from milepost import Engine, pending_interrupts  # noqa: E402
 from milepost.errors import MilepostError, NotFinished, RunCancelled  # noqa: E402
 from servers import CREDENTIALS, MongoServer, S3Server  # noqa: E402 - of the folder above
@@ -55,7 +56,15 @@ class Herd:
     def start(self) -> None:
         """Start one more."""
         name = f"p{next(self._numbers)}"
-        command = [sys.executable, str(HERE / "worker.py"), self._url, str(self._ledger), name, str(LEASE), str(POLL)]
+        command = [
+            sys.executable,
+            str(HERE / "worker.py"),
+            self._url,
+            str(self._ledger),
+            name,
+            str(LEASE),
+            str(POLL),
+        ]
         self.alive[name] = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=os.environ | CREDENTIALS
         )
@@ -146,7 +155,9 @@ class Clients:
         began = time.monotonic()
         for due, thread, kind, number in self._due:
             self._over.wait(max(0.0, began + due - time.monotonic()))
-            self._insist(lambda k=kind, n=number, t=thread: workflows.ALL[k].start(n, thread_id=t, idempotency_key=t))
+            self._insist(
+                lambda k=kind, n=number, t=thread: workflows.ALL[k].start(n, thread_id=t, idempotency_key=t)
+            )
             self.started[thread] = (kind, number)
 
     def _answer_all(self) -> None:
@@ -162,7 +173,9 @@ class Clients:
     def _answer(self, asked) -> None:
         for question in asked.interrupts:
             with suppress(MilepostError):  # answered before, or busy: the next round finds it
-                self._engine.run(asked.thread_id).resume({question.id: 7 * question.value["number"]}, actor="chaos")
+                self._engine.run(asked.thread_id).resume(
+                    {question.id: 7 * question.value["number"]}, actor="chaos"
+                )
 
     def _insist(self, call) -> None:
         for _ in range(20):
@@ -218,7 +231,9 @@ def ride(url: str, folder: Path, *, seed: int, seconds: float, runs: int) -> lis
         herd.end()
     lines = Ledger(path).lines()
     extra = extra_starts(lines)
-    wrong += [f"{e.thread}: step {e.step} of {e.first} began again in {e.second}" for e in extra if e.after is None]
+    wrong += [
+        f"{e.thread}: step {e.step} of {e.first} began again in {e.second}" for e in extra if e.after is None
+    ]
     checkpointer = engine.checkpointer_for(engine, None)
     found = audited(checkpointer, clients.started)
     wrong += found.wrong

@@ -17,11 +17,17 @@ def main() -> None:
         platform.node = lambda: host[0]
     import workflows
     from ledger import Ledger
+
     from milepost import Engine
 
     workflows.begin(Ledger(ledger), process)
     engine = Engine(
-        checkpointer=url, lease=float(lease), poll=float(poll), recover=True, workers=2, background=6,
+        checkpointer=url,
+        lease=float(lease),
+        poll=float(poll),
+        recover=True,
+        workers=2,
+        background=6,
         max_recoveries=50,
     )
     over = threading.Event()

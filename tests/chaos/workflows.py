@@ -147,6 +147,4 @@ EXPECTED = {
     "writes": lambda number: number + 3,
 }
 """What each comes to; ``cancelled`` comes to nothing."""
-ALL = {
-    flow.name: flow for flow in (chain, fan, caught, retried, naps, asks, nests, writes, cancelled)
-}
+ALL = {flow.name: flow for flow in (chain, fan, caught, retried, naps, asks, nests, writes, cancelled)}

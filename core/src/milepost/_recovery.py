@@ -110,8 +110,6 @@ class Recovery:
     def begin(self) -> None:
         """Begin to look, in this process; a second time does nothing."""
         state = self._state.get()
-        if state.thread is not None or state.over:
-            return
         with state.lock:
             if state.thread is None and not self._is_over(state):
                 made = threading.Thread(
