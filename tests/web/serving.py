@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,12 +28,12 @@ LONGEST = 10.0
 """Seconds within which every request must be answered, and a server must have ended after SIGTERM."""
 
 
-def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+def until(condition: Callable[[], Any], what: str, patience: float = 8.0) -> Any:
     """Return what a condition gives once it is true; it is asked again and again."""
-    deadline = time.monotonic() + patience
+    deadline, pause = time.monotonic() + patience, threading.Event()
     while not (given := condition()):
         assert time.monotonic() < deadline, f"after {patience} s: {what}"
-        time.sleep(0.02)
+        pause.wait(0.02)
     return given
 
 
@@ -74,14 +75,14 @@ class WebServer(Server):
         assert self._process is not None
         return self._process
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the parent of the workers."""
         self.process.send_signal(number)
 
     def stop(self) -> float:
         """End it with SIGTERM, as a supervisor does, and return how many seconds it took."""
         begun = time.monotonic()
-        self.signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         try:
             self.process.wait(LONGEST)
         except subprocess.TimeoutExpired:
@@ -142,7 +143,7 @@ class WebServer(Server):
 
 
 class Gunicorn(WebServer):
-    """gunicorn with an application, and a heartbeat folder in memory as containers need it."""
+    """gunicorn with an application."""
 
     program = "gunicorn"
 
@@ -158,8 +159,9 @@ class UWSGI(WebServer):
 
     def command(self, path: Path) -> list[str]:
         options = [
-            "--http-socket", f"{HOST}:{self.port}", "--master", "--die-on-term", "--need-app", "--module", self.application,
-            "--home", sys.prefix, "--worker-reload-mercy", "8", "--reload-mercy", "8",
+            "--http-socket", f"{HOST}:{self.port}", "--master", "--die-on-term", "--need-app",
+            "--module", self.application, "--home", sys.prefix,
+            "--worker-reload-mercy", "8", "--reload-mercy", "8",
         ]  # fmt: skip
         return [str(path), *options, *self.options]
 

@@ -1,4 +1,4 @@
-"""The example apps under a real gunicorn with two workers: what one worker began, the other follows, answers, finishes."""
+"""The example apps under gunicorn with two workers: what one began, the other follows, answers and finishes."""
 
 from __future__ import annotations
 
