@@ -7,7 +7,7 @@ or a driver does not load the engine.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from milepost import errors, events
+    from milepost import busy, errors, events
     from milepost._engine import Engine, set_engine
     from milepost._future import TaskFuture, as_completed
     from milepost._inject import RunnableConfig, StreamWriter
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         get_stream_writer,
         heartbeat,
         interrupt,
+        sleep,
+        sleep_until,
     )
     from milepost._listing import (
         PendingInterrupts,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from milepost.question import Command, Interrupt
     from milepost.retry import RetryPolicy, default_retry_on
     from milepost.review import Decision
+    from milepost.run import Run
     from milepost.runtime import ExecutionInfo, Runtime, get_runtime, get_version
     from milepost.state import StateSnapshot, StateUpdate
     from milepost.store import BaseStore
@@ -60,6 +63,7 @@ __all__ = [
     "Pruned",
     "Retention",
     "RetryPolicy",
+    "Run",
     "RunnableConfig",
     "Runtime",
     "StateSnapshot",
@@ -74,6 +78,7 @@ __all__ = [
     "alist_threads",
     "apending_interrupts",
     "as_completed",
+    "busy",
     "default_retry_on",
     "entrypoint",
     "errors",
@@ -92,6 +97,8 @@ __all__ = [
     "open_store",
     "pending_interrupts",
     "set_engine",
+    "sleep",
+    "sleep_until",
     "task",
 ]
 
@@ -107,6 +114,8 @@ _HOMES = {
         "get_stream_writer",
         "heartbeat",
         "interrupt",
+        "sleep",
+        "sleep_until",
     ),
     "_listing": (
         "PendingInterrupts",
@@ -126,6 +135,7 @@ _HOMES = {
     "question": ("Command", "Interrupt"),
     "retry": ("RetryPolicy", "default_retry_on"),
     "review": ("Decision",),
+    "run": ("Run",),
     "runtime": ("ExecutionInfo", "Runtime", "get_runtime", "get_version"),
     "state": ("StateSnapshot", "StateUpdate"),
     "store": ("BaseStore",),

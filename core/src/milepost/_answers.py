@@ -29,9 +29,10 @@ class Resume:
     """Answer what is asked. A plain answer is bound to one question at the first decision, and to no other later.
 
     ``run`` is the run whose questions are meant, where the caller says so, and ``answered`` whether it was answered.
+    ``actor`` is who answers.
     """
 
-    __slots__ = ("answered", "bound", "command", "context", "run", "workflow")
+    __slots__ = ("actor", "answered", "bound", "command", "context", "run", "workflow")
 
     def __init__(
         self,
@@ -41,12 +42,14 @@ class Resume:
         context: Value | None = None,
         run: str | None = None,
         answered: bool = False,
+        actor: str | None = None,
     ) -> None:
         self.workflow = workflow
         self.command = command
         self.context = context
         self.run = run
         self.answered = answered
+        self.actor = actor
         self.bound: str | None = None
 
 
@@ -112,7 +115,11 @@ def _check_pending(thread: str, run: RunState, id_: str) -> None:
     if id_ in run.asks:
         return
     if id_ in run.answers:
-        raise AlreadyAnswered(f"{id_} of thread {thread!r} was answered before", thread_id=thread)
+        actor = run.actors.get(id_)
+        who = "" if actor is None else f" by {actor}"
+        raise AlreadyAnswered(
+            f"{id_} of thread {thread!r} was answered before{who}", thread_id=thread, actor=actor
+        )
     if not run.asks:
         raise _nothing_to_resume(thread, run)
     raise UnknownInterrupt(
@@ -138,6 +145,7 @@ def _nothing_to_resume(thread: str, run: RunState) -> NothingToResume:
         Status.FAILED: "it failed: continue it with invoke(None)",
         Status.CANCELLED: "the run was cancelled, its questions withdrawn: invoke(None) goes on and asks again",
         Status.RUNNING: "it was cut off: continue it with invoke(None)",
+        Status.SLEEPING: "it sleeps until a time, and nobody can answer that",
     }.get(run.status, f"it is {run.status}: start a new run with an input")
     return NothingToResume(f"thread {thread!r} asks nothing; {remedy}", thread_id=thread)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final
 
 from milepost import schema, serde
 from milepost._struct import Struct
-from milepost.errors import InvalidQuestion
+from milepost.errors import InvalidQuestion, InvalidSleep
 from milepost.question import MISSING
 from milepost.records import Question, Value
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _KEY_LENGTH: Final = 200
 
@@ -20,6 +17,7 @@ _KEY_LENGTH: Final = 200
 class Asking(Struct):
     """A question as code words it. ``expects`` is the annotation or JSON Schema of its answer, MISSING for any."""
 
+    verb: ClassVar[str] = "interrupt"
     value: Any
     expects: Any = MISSING
     key: str | None = None
@@ -49,6 +47,10 @@ class Asking(Struct):
             default=default,
         )
 
+    def is_over(self, now: datetime) -> bool:  # noqa: ARG002 - a wait for a time may be
+        """Tell whether there is nothing to wait for: a person is always asked."""
+        return False
+
     def _schema(self, where: str) -> dict[str, Any] | None:
         if self.expects is MISSING:
             return None
@@ -77,6 +79,69 @@ class Asking(Struct):
         if self.expects is MISSING or isinstance(self.expects, dict):
             return given
         return schema.convert(self.expects, given, plain_only=True)
+
+
+class Sleeping(Struct):
+    """A wait for a time, as code words it: a question that nobody is asked, and that expires.
+
+    ``value`` is what was said: seconds, or a time in ISO 8601; ``until`` is the time, None where that is ``lasts`` from
+    now.
+    """
+
+    verb: ClassVar[str] = "sleep"
+    key: ClassVar[str | None] = None
+    value: float | str
+    lasts: timedelta
+    until: datetime | None = None
+
+    def question(self, *, id: str, call: str, digest: str, where: str) -> Question:  # noqa: A002
+        """Return the wait to put on record."""
+        value = Value(text=serde.encode(self.value, where=where, identity=id))
+        return Question(id=id, call=call, value=value, digest=digest, default=Value(text="null"), sleeps=True)
+
+    def is_over(self, now: datetime) -> bool:
+        """Tell whether there is nothing to wait for."""
+        return self.due(now) <= now
+
+    def due(self, now: datetime) -> datetime:
+        """Return when a wait ends that begins now."""
+        return now + self.lasts if self.until is None else self.until
+
+    def expires(self, now: datetime) -> str:
+        """Return when a wait ends that begins now, as it goes on record."""
+        return self.due(now).astimezone(UTC).isoformat()
+
+    def answer(self, recorded: Value, id: str) -> None:  # noqa: A002
+        """Return what the body gets when the wait is over."""
+
+
+def sleeping(given: Any) -> Sleeping:
+    """Return the wait that a call of ``sleep()`` words.
+
+    Raises:
+        InvalidSleep: it is no time.
+    """
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        try:
+            given = timedelta(seconds=given)
+        except (OverflowError, ValueError):
+            given = None
+    if not isinstance(given, timedelta) or given < timedelta(0):
+        raise InvalidSleep("sleep() takes how long, in seconds or as a timedelta, not less than 0")
+    return Sleeping(value=given.total_seconds(), lasts=given)
+
+
+def sleeping_until(given: Any) -> Sleeping:
+    """Return the wait that a call of ``sleep_until()`` words.
+
+    Raises:
+        InvalidSleep: it is no time, or one without a zone.
+    """
+    if not isinstance(given, datetime) or given.tzinfo is None:
+        raise InvalidSleep(
+            f"sleep_until() takes a datetime with a zone, such as datetime.now(UTC) + timedelta(days=1); not {given!r}"
+        )
+    return Sleeping(value=given.isoformat(), lasts=timedelta(0), until=given)
 
 
 def asking(

@@ -82,7 +82,7 @@ class Execution(Protocol):
     def ask(self, question: Question) -> None:
         """Keep a question for the pause."""
 
-    def wrote(self, path: str) -> bool:
+    def wrote(self, path: str, name: str, value: Any) -> bool:
         """Count a custom event of a frame; return whether it is new."""
 
     def left(self, path: str, name: str) -> None:

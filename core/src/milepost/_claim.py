@@ -6,11 +6,12 @@ backend is in :func:`take`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from milepost import _ids, _owner
 from milepost._answers import Resume, answers, check_context
-from milepost._fold import CLOSED, RunState, ThreadState, expired, voided, wake
+from milepost._fold import CLOSED, WAITING, RunState, ThreadState, expired, voided
 from milepost._lease import Holding
 from milepost._saved import carried, finished_at
 from milepost._struct import Struct, replace
@@ -70,6 +71,14 @@ class Start(Struct):
     context: Value | None = None
     config: Value | None = None
     version: int | str | None = None
+    background: bool | None = None
+    principal: str | None = None
+    key: str | None = None
+    tags: tuple[str, ...] = ()
+
+    def is_of(self, started: Started) -> bool:
+        """Tell whether a run was begun by the same request, as its idempotency key says."""
+        return self.key is not None and (started.key, started.principal) == (self.key, self.principal)
 
 
 class Continue(Struct):
@@ -143,6 +152,8 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
             bound_to=run.started.workflow,
         )
     if isinstance(request, Start):
+        if run is not None and request.is_of(run.started):
+            return Settled(run=run)
         if run is not None and request.parent is not None and run.started.parent == request.parent:
             return go_on(
                 run, owner, now, request.context
@@ -156,7 +167,7 @@ def decide(state: ThreadState, request: Request, owner: Owner, now: str) -> tupl
     if isinstance(request, Resume):
         late = expired(run, now)
         given = answers(state.thread, run, request, late)
-        return (Resumed(at=now, owner=owner, answers=given, expired=late),)
+        return (Resumed(at=now, owner=owner, answers=given, expired=late, actor=request.actor),)
     return go_on(run, owner, now, request.context)
 
 
@@ -188,17 +199,35 @@ def _started(state: ThreadState, request: Start, owner: Owner, now: str, source:
         context=request.context,
         config=request.config,
         version=request.version,
+        background=request.background,
+        principal=request.principal,
+        key=request.key,
         **fields,
     )
 
 
 def abandoned(state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...]:
-    """Return the records that close the newest run where it is open."""
+    """Return the records that close the newest run where it is open.
+
+    Raises:
+        ThreadBusy: it sleeps.
+    """
     run = state.run
     if run is None or run.status in CLOSED:
         return ()
+    if run.status is Status.SLEEPING:
+        raise _asleep(state.thread, run)
     claim = (Claimed(at=now, owner=owner),) if run.status is Status.RUNNING else ()
     return (*claim, Abandoned(at=now, run=run.id))
+
+
+def _asleep(thread: str, run: RunState) -> ThreadBusy:
+    due = min(run.questions[id_].expires or "" for id_ in run.pending)
+    return ThreadBusy(
+        f"the run of thread {thread!r} sleeps until {due}: wait for it, or cancel it and start anew",
+        thread_id=thread,
+        since=run.rested,
+    )
 
 
 def go_on(run: RunState, owner: Owner, now: str, given: Value | None) -> tuple[Record, ...] | Settled:
@@ -212,7 +241,7 @@ def go_on(run: RunState, owner: Owner, now: str, given: Value | None) -> tuple[R
         return (Retried(at=now, owner=owner, voids=voided(run, calls), context=context),)
     if run.status is Status.RUNNING:
         return (Claimed(at=now, owner=owner),)
-    late = expired(run, now) if run.status is Status.INTERRUPTED else ()
+    late = expired(run, now) if run.status in WAITING else ()
     return (Resumed(at=now, owner=owner, expired=late),) if late else Settled(run=run)
 
 
@@ -237,6 +266,7 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
     """Fold the newest run from the journal; where the head's hint misleads, the whole journal."""
     start = 0 if head is None else head.run
     state = ThreadState(thread)
+    state.head = head
     for position, batch in checkpointer.read(thread, start):
         if position == start and start:
             first = [isinstance(record, Started) for record in batch.records]
@@ -248,13 +278,14 @@ def read_thread(checkpointer: Checkpointer, thread: str, head: Head | None) -> T
             state.apply(position, batch)
     if state.tail and (state.run is not None or not start):
         return state
-    return _whole(checkpointer, thread)
+    return _whole(checkpointer, thread, head)
 
 
-def _whole(checkpointer: Checkpointer, thread: str) -> ThreadState:
+def _whole(checkpointer: Checkpointer, thread: str, head: Head | None) -> ThreadState:
     """Fold the whole journal; where there is nothing to read, find its tail: it goes on after a tombstone."""
     tail = checkpointer.tail(thread)  # before reading, so that no position is passed that was not read
     state = ThreadState(thread)
+    state.head = head
     for position, batch in checkpointer.read(thread):
         state.apply(position, batch)
     state.tail = state.tail or tail
@@ -290,7 +321,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
             if isinstance(decided, Settled):
                 return decided
             batch = Batch(id=f"{owner.session}-t{attempt}", records=decided)
-            swap = _raised(taker, head, state, batch, owner)
+            swap = _raised(taker, head, state, batch, owner, request)
             try:
                 taker.checkpointer.wake(taker.thread, state.tail, batch, swap)
             except HeadMoved:
@@ -312,6 +343,34 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     finally:
         if taken is None and mine is not None:
             _lower(taker, mine, owner)
+
+
+def change(taker: Taker, request: Request) -> RunState | None:
+    """Take a thread, write what the request says, and lay the thread down again; return its newest run.
+
+    Raises:
+        ThreadBusy: somebody alive holds the thread.
+        MilepostError: what :func:`decide` raises, or the driver.
+    """
+    owner = _owner.make()
+    end = _owner.ending(owner)
+    try:
+        _owner.enter(owner)
+        taken = take(taker, request, owner)
+        if isinstance(taken, Taken):
+            with suppress(
+                StorageError
+            ):  # the session ends with this call, so the thread can be taken all the same
+                settle(taken)
+        return taken.run
+    finally:
+        end()
+
+
+def settle(taken: Taken) -> None:
+    """Lay a thread down whose run the batch that took it ended or paused, or found so."""
+    run = taken.run
+    taken.holding.settle(run.status, run.position, run.asks, run.wake)
 
 
 def _bring_near(checkpointer: Checkpointer, state: ThreadState, request: Request) -> None:
@@ -341,41 +400,51 @@ def _check_free(taker: Taker, head: Head | None) -> None:
     owner = head.owner
     if _owner.is_dead(owner):
         return
+    since = head.since or head.updated
     if _owner.is_here(owner):
         raise ThreadBusy(
-            f"thread {taker.thread!r} is being run by another call in this process",
+            f"thread {taker.thread!r} is being run by another call in this process since {since}",
             thread_id=taker.thread,
             owner=str(owner),
+            since=since,
         )
     left = taker.watch.remaining(taker.checkpointer, head)
     if left > 0:
         raise ThreadBusy(
-            f"thread {taker.thread!r} is held by {owner} since {head.updated}; if it does not renew its lease, it "
+            f"thread {taker.thread!r} is held by {owner} since {since}; if it does not renew its lease, it "
             f"can be taken over in {left:.1f} s",
             thread_id=taker.thread,
             owner=str(owner),
+            since=since,
             retry_after=left,
         )
 
 
-def _raised(taker: Taker, head: Head | None, state: ThreadState, batch: Batch, owner: Owner) -> Swap:
+def _raised(
+    taker: Taker, head: Head | None, state: ThreadState, batch: Batch, owner: Owner, request: Request
+) -> Swap:
     """Return the swap that shows the thread as running and ours."""
     starts = any(isinstance(record, Started) for record in batch.records)
     run = state.run
     position = state.tail if starts or run is None else run.position
     first = next((record for record in batch.records if isinstance(record, Started)), None)
-    workflow = first.workflow if first is not None else run.started.workflow if run is not None else ""
+    started = first if first is not None else None if run is None else run.started
+    tags: tuple[str, ...] = () if head is None else head.tags
+    now = taker.clock.now().isoformat()
     return Swap(
         head=Head(
             thread=taker.thread,
             version=_ids.first_version() if head is None else head.version + 1,
             status=Status.RUNNING,
-            workflow=workflow,
+            workflow="" if started is None else started.workflow,
             run=position,
             nonce=_ids.token(),
-            updated=taker.clock.now().isoformat(),
+            updated=now,
             owner=owner,
             lease=taker.lease,
+            since=now,
+            principal=None if started is None else started.principal,
+            tags=request.tags if isinstance(request, Start) else tags,
         ),
         expected=None if head is None else head.version,
     )
@@ -399,9 +468,10 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 status=state.status or Status.ABANDONED,
                 run=0 if state.run is None else state.run.position,
                 pending=() if state.run is None else state.run.asks,
-                wake=None if state.run is None else wake(state.run.questions[id_] for id_ in state.run.asks),
+                wake=None if state.run is None else state.run.wake,
                 owner=None,
                 lease=None,
+                since=None,
             )
             taker.checkpointer.swap_head(Swap(head=lowered, expected=head.version))
             return

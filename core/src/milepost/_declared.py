@@ -6,7 +6,7 @@ import functools
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from milepost import _inject
+from milepost import _inject, _known
 from milepost._final import Final
 from milepost._later import later
 from milepost._struct import Struct, replace
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from milepost._inject import RunnableConfig
     from milepost._policies import Policies
     from milepost._retention import Retention
+    from milepost.busy import Busy
     from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer
     from milepost.store import Store
@@ -66,6 +67,7 @@ class Place(Struct):
     said: Mapping[str, Any]  # of the config, without the workflow's defaults
     loop: Loop
     context: Any = None
+    busy: Busy | None = None  # what to do where a live run holds the thread
 
 
 class Declared(Generic[I, R]):
@@ -90,11 +92,26 @@ class Declared(Generic[I, R]):
         self._nested = replace(self._step, function=_without_final(function, is_async=self._step.is_async))
         functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
+        _known.add(cast(Any, self))  # a subclass adopts
 
     @property
     def name(self) -> str:
         """The workflow's name: the key of its result in ``updates``, and what its threads are bound to."""
         return self._step.name
+
+    @property
+    def returns(self) -> Any:
+        """The declared type of what the workflow returns; of ``entrypoint.final[value, saved]`` the value's."""
+        return self._step.returns
+
+    @property
+    def accepts(self) -> Any:
+        """The declared type of the input."""
+        return self._accepts
+
+    def backend(self, engine: Engine) -> Checkpointer | None:
+        """Return where the workflow's threads are on record, on an engine; None where nothing is."""
+        return engine.checkpointer_for(self._origin, self._options.checkpointer)
 
     @property
     def version(self) -> int | str | None:
@@ -193,6 +210,7 @@ class Declared(Generic[I, R]):
         *,
         loop: Loop | None = None,
         context: Any = None,
+        busy: Busy | None = None,
     ) -> Place:
         engine = _engine.current_engine()
         checkpointer = engine.checkpointer_for(self._origin, self._options.checkpointer)
@@ -217,6 +235,7 @@ class Declared(Generic[I, R]):
             said=_without_checkpoint(with_thread(config, thread_id)[0])[0],
             loop=engine.loop if loop is None else loop,
             context=fitting,
+            busy=busy,
         )
 
 

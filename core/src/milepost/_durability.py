@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections import deque
 from contextlib import contextmanager
 from contextvars import Context
-from math import inf
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from milepost._clock import wait_for
-from milepost._journal import Entry, Journal, acknowledge
+from milepost._journal import Entry, Journal, acknowledge, nothing
 from milepost._struct import replace
 from milepost.checkpoint import Attempted, Begun, Cancelled, Failed, Finished, Interrupted
 from milepost.errors import InvalidDurability, PositionTaken, TooLarge
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from milepost._fold import RunState
     from milepost._guard import Guard
-    from milepost.checkpoint import Batch, Checkpointer, Record
+    from milepost.checkpoint import Batch, Checkpointer, Record, Written
 
 Durability: TypeAlias = Literal["sync", "async", "exit"]
 MODES: Final[tuple[str, ...]] = get_args(Durability)
@@ -139,7 +138,7 @@ class Deferred(Journal):
             if entry.guard is not None:
                 entry.guard.pass_fence()
             if self._broken is None:
-                self._queue.append(replace(entry, done=_nothing, failed=_told(entry), shrunk=None))
+                self._queue.append(replace(entry, done=nothing, failed=_told(entry), shrunk=None))
                 self._taken.append((entry, self._numbered))
                 self._numbered += 1
                 if not self._at_rest and not self._appending:
@@ -177,25 +176,13 @@ class Deferred(Journal):
             super().keep(record, guard)
             return
         failed: list[Exception] = []
-        self.record(Entry(record=record, done=_nothing, failed=failed.append, guard=guard))
+        self.record(Entry(record=record, done=nothing, failed=failed.append, guard=guard))
         if failed:
             raise failed[0]
 
-    def drain(self) -> None:
-        """Write what is queued, and wait for it."""
-        ours = False
-        try:
-            with self._lock:
-                if self._queue and not self._appending:
-                    self._appending = ours = True
-            if ours:
-                self._append_all(inf)
-        except BaseException as cause:
-            if ours:
-                self._cut(cause)
-            raise
-        with self._lock:
-            wait_for(self._idle, lambda: not self._appending)
+    def note(self, record: Written) -> bool:
+        """Queue a record that nobody waits for; at rest it is written with the others."""
+        return super().note(record) and not self._at_rest
 
     def before_end(self, *, rests: bool) -> None:
         """Write what is queued, but for what goes into the batch with which the run ``rests``."""
@@ -268,10 +255,6 @@ class Deferred(Journal):
         with self._lock:
             self._idle.notify_all()  # there is room
         return more
-
-
-def _nothing(_order: int) -> None:
-    """Whoever brought the record was told when it was queued."""
 
 
 def _told(entry: Entry) -> Callable[[Exception], None]:

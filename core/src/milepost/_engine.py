@@ -8,16 +8,18 @@ import threading
 import weakref
 from contextlib import suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from milepost import _context
 from milepost._async import Loop
 from milepost._clock import SystemClock
 from milepost._lease import Keeper, Watch
 from milepost._pool import Pool
+from milepost._recovery import Recovery
+from milepost._slots import Slots
 from milepost._timer import Timer
 from milepost._twin import twin
-from milepost.errors import EngineClosed, WouldBlock
+from milepost.errors import EngineClosed, NoCheckpointer, WouldBlock
 from milepost.fork import PerProcess
 
 if TYPE_CHECKING:
@@ -27,7 +29,16 @@ if TYPE_CHECKING:
     from milepost._clock import Clock
     from milepost.cache import Cache
     from milepost.checkpoint import Checkpointer
+    from milepost.run import Run
     from milepost.store import Store
+
+
+class Startable(Protocol):
+    """What ``@entrypoint`` makes, as far as the engine calls it."""
+
+    def start(self, input: Any, config: Any = None, /, **said: Any) -> Run:  # noqa: A002 - LangGraph's name
+        """Start a run in the background."""
+
 
 D = TypeVar("D")
 
@@ -35,6 +46,8 @@ CHECKPOINTER_VARIABLE: Final = "MILEPOST_CHECKPOINTER"
 STORE_VARIABLE: Final = "MILEPOST_STORE"
 LEASE_SECONDS: Final = 30.0
 PAUSE_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 2.0
+MAX_RECOVERIES: Final = 5
 _POLL_SECONDS: Final = 0.01
 
 
@@ -93,6 +106,14 @@ class Engine:
         lease: seconds after which an owner that shows no sign of life may be replaced. Renewed every third of it.
         pause_wait: seconds for which a run that pauses or fails waits for tasks that still run. What they return later
             is recorded all the same, as long as nobody has resumed the run.
+        recover: whether this engine goes on with runs that nobody works on, of the workflows that the process knows:
+            those whose process died, those that were handed on, and what is due (sleep, expiring questions). It looks
+            from its first use in a process on, or from :meth:`begin`.
+        poll: seconds between two such looks.
+        background: how many runs that were started or taken up execute at once in this process, beside those that
+            somebody waits for; as many as workers by default. With 0 none does: others go on with what is started here.
+        max_recoveries: how often in a row a run's process may die with nothing new on record, before the run is parked
+            as failed, with ``RecoveryExhausted``.
         clock: time; for tests.
         replay_always: drop what is in memory and replay the body after every outcome. Slow; for finding bodies that are
             not deterministic.
@@ -107,6 +128,10 @@ class Engine:
         workers: int | None = None,
         lease: float = LEASE_SECONDS,
         pause_wait: float = PAUSE_SECONDS,
+        recover: bool = False,
+        poll: float = POLL_SECONDS,
+        background: int | None = None,
+        max_recoveries: int = MAX_RECOVERIES,
         clock: Clock | None = None,
         replay_always: bool = False,
     ) -> None:
@@ -114,11 +139,24 @@ class Engine:
             raise ValueError(f"workers is the number of tasks that run at once, at least 1; not {workers}")
         if lease <= 0:
             raise ValueError(f"lease is in seconds, more than 0; not {lease}")
+        if poll <= 0:
+            raise ValueError(f"poll is in seconds, more than 0; not {poll}")
+        if background is not None and background < 0:
+            raise ValueError(
+                f"background is the number of runs that execute at once here, from 0; not {background}"
+            )
+        if max_recoveries < 0:
+            raise ValueError(
+                f"max_recoveries is how often a run's process may die in a row, from 0; not {max_recoveries}"
+            )
         self.clock: Clock = clock or SystemClock()
         self.lease = lease
         self.pause_wait = pause_wait
         self.replay_always = replay_always
+        self.max_recoveries = max_recoveries
         self.pool = Pool(workers or min(32, (os.cpu_count() or 1) + 4))
+        self.slots = Slots(self.pool.size if background is None else background)
+        self.recovery = Recovery(self, poll=poll, adopts=recover)
         self.timer = Timer(self.clock)
         self._loops: PerProcess[Loop] = PerProcess(Loop)
         self.keeper = Keeper(lease, self.clock)
@@ -147,6 +185,7 @@ class Engine:
         chosen = given or self._checkpointer or os.environ.get(CHECKPOINTER_VARIABLE) or None
         if chosen is None:
             return None
+        self.recovery.used()
         holder = owner if chosen is given else self
         return self._opened.get("checkpointer", chosen, holder, open_checkpointer)
 
@@ -170,6 +209,50 @@ class Engine:
         if chosen is None:
             return None
         return self._opened.get("cache", chosen, owner if chosen is given else self, open_cache)
+
+    # -- runs in the background ------------------------------------------------------------------------------------
+
+    def start(self, workflow: Startable, input: Any, config: Any = None, **said: Any) -> Run:  # noqa: A002 - LangGraph's name
+        """Do what ``workflow.start(input, …)`` does, on this engine.
+
+        Args:
+            workflow: what ``@entrypoint`` made.
+            input: as for :meth:`Workflow.start`.
+            config: as for :meth:`Workflow.start`.
+            **said: its other arguments.
+
+        Raises:
+            MilepostError: what :meth:`Workflow.start` raises.
+        """
+        with self:
+            return workflow.start(input, config, **said)
+
+    astart = twin(start)  # type: ignore[arg-type]  # mypy cannot bind `**said`
+
+    def run(self, thread_id: str, checkpoint_id: str | None = None) -> Run:
+        """Return the newest run of a thread, or the one with this id, of whatever workflow.
+
+        Args:
+            thread_id: the thread, in this engine's checkpointer.
+            checkpoint_id: a run's id.
+
+        Raises:
+            NoCheckpointer: the engine has no checkpointer of its own.
+            UnknownThread: nothing is on record for the thread.
+            UnknownCheckpoint: the thread has no such run.
+        """
+        from milepost import run
+
+        checkpointer = self.checkpointer_for(self, None)
+        if checkpointer is None:
+            raise NoCheckpointer("the engine has no checkpointer: make it with Engine(checkpointer=…)")
+        return run.found(self, checkpointer, thread_id, checkpoint_id)
+
+    arun = twin(run)
+
+    def begin(self) -> None:
+        """Begin to recover in this process now, not only when the engine is first used; where ``recover`` is set."""
+        self.recovery.used()
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -219,6 +302,8 @@ class Engine:
             running.closing = True
             _debug("the engine closes; %d runs stop at their next boundary", len(running.threads))
         self.timer.look()
+        self.slots.close()
+        self.recovery.close()
         while any(thread != here for thread in list(running.threads.values())):
             never.wait(_POLL_SECONDS)
         self.pool.close()
@@ -231,6 +316,7 @@ class Engine:
     def drain(self) -> None:
         """Let no further step begin; returns at once."""
         self._running.get().closing = True
+        self.slots.close()
         self.timer.look()
 
     def __enter__(self) -> Self:

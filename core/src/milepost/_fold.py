@@ -20,7 +20,9 @@ from milepost.checkpoint import (
     Deleted,
     Failed,
     Finished,
+    Head,
     Interrupted,
+    Keyed,
     Observed,
     Outcome,
     Owner,
@@ -30,6 +32,7 @@ from milepost.checkpoint import (
     Started,
     Status,
     Value,
+    Written,
 )
 from milepost.errors import OutcomeUnknown, describe
 from milepost.trace import Session
@@ -39,7 +42,10 @@ if TYPE_CHECKING:
 
 CLOSED: Final = frozenset({Status.DONE, Status.ABANDONED})
 """What nothing brings back to life; a new run may stand after it as it is."""
-_RESTING: Final = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELLED})
+WAITING: Final = frozenset({Status.INTERRUPTED, Status.SLEEPING})
+"""What goes on by itself when a time has come."""
+_LEFT: Final = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELLED})
+_RESTING: Final = _LEFT | WAITING
 _UNKNOWN: Final = describe(OutcomeUnknown)
 
 
@@ -47,11 +53,13 @@ class RunState:
     """A run as its records tell it. ``rested`` is when it last paused, failed, was cancelled or closed."""
 
     __slots__ = (
+        "actors",
         "answered",
         "answers",
         "asked",
         "attempts",
         "begun",
+        "deaths",
         "expired",
         "failed",
         "finished",
@@ -62,6 +70,7 @@ class RunState:
         "planted",
         "position",
         "questions",
+        "reason",
         "rested",
         "sessions",
         "started",
@@ -89,13 +98,16 @@ class RunState:
         self.written: dict[str, int] = {}
         self.finished: Finished | None = None
         self.failed: Failed | None = None
+        self.reason: str | None = None  # why it was cancelled
         self.planted = False  # recorded, and begun by nobody yet
+        self.deaths = 0  # how many sessions in a row died or stood still, with nothing new on record
         self.rested: str | None = None
         # For those who look, no decision depends on it: who worked when, when questions were first asked and answered,
         # the names of calls that had begun at the last rest, and the failures that were tried again.
         self.sessions = [Session(how="started", began=started.at, owner=started.owner, position=position)]
         self.asked: dict[str, str] = {}
         self.answered: dict[str, str] = {}
+        self.actors: dict[str, str] = {}
         self.unfinished: dict[str, str] = {}
         self.voided: dict[str, list[Outcome]] = {}
 
@@ -117,8 +129,17 @@ class RunState:
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """The questions that can be answered: those pending, until the run is closed."""
-        return self.pending if self.status is Status.INTERRUPTED else ()
+        """The questions that can be answered: those pending, until the run is closed; waits for a time are none."""
+        if self.status is not Status.INTERRUPTED:
+            return ()
+        return tuple(id_ for id_ in self.pending if not self.questions[id_].sleeps)
+
+    @property
+    def wake(self) -> float | None:
+        """When the first thing that it waits for is due, in seconds since the epoch; None where nothing ever is."""
+        if self.status not in WAITING:
+            return None
+        return wake(self.questions[id_] for id_ in self.pending)
 
 
 def expired(run: RunState, now: str) -> tuple[str, ...]:
@@ -143,10 +164,12 @@ class ThreadState:
     """A thread as its journal tells it, up to ``tail``, the first free position.
 
     ``finished`` is the position of the last ``finished`` seen, ``owner`` the last session that claimed the thread.
-    ``base`` is what the last finished run left, for a new run to carry; set where that lies far back.
+    ``base`` is what the last finished run left, for a new run to carry; set where that lies far back. ``keyed`` is what
+    a journal holds that an idempotency key names. ``head`` is the thread's head, where it was read before: a hint, and
+    nothing of the journal.
     """
 
-    __slots__ = ("base", "finished", "owner", "rejected", "run", "tail", "thread")
+    __slots__ = ("base", "finished", "head", "keyed", "owner", "rejected", "run", "tail", "thread")
 
     def __init__(self, thread: str) -> None:
         self.thread = thread
@@ -155,6 +178,8 @@ class ThreadState:
         self.owner: Owner | None = None
         self.finished: int | None = None
         self.base: Finished | None = None
+        self.keyed: Keyed | None = None
+        self.head: Head | None = None
         self.rejected: list[tuple[int, str]] = []
 
     @property
@@ -204,6 +229,7 @@ def _claimed(state: ThreadState, record: Claimed, position: int, _session: str) 
     state.owner = record.owner
     if state.run is not None and state.run.status is Status.RUNNING:
         state.run.work(record, position)
+        state.run.deaths += bool(record.died)
     return None
 
 
@@ -227,6 +253,7 @@ def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -
         return "the call has an outcome"
     _give_way(state.run, record.call)
     state.run.outcomes[record.call] = (record, position)
+    state.run.deaths = 0
     if state.run.unfinished:
         state.run.unfinished.pop(record.call, None)
     state.run.begun.pop(record.call, None)
@@ -296,12 +323,25 @@ def _observed(state: ThreadState, record: Observed, _position: int, session: str
     return None
 
 
+def _written(state: ThreadState, record: Written, _position: int, session: str) -> str | None:
+    if reason := _unfit(state, session, _RUNNING | _RESTING):
+        return reason
+    run = state.run
+    assert run is not None  # noqa: S101
+    if record.number <= run.written.get(record.call, 0):
+        return "it is on record"
+    run.written[record.call] = record.number
+    return None
+
+
 def _interrupted(state: ThreadState, record: Interrupted, _position: int, session: str) -> str | None:
     if reason := _unfit(state, session, _RUNNING):
         return reason
     run = state.run
     assert run is not None  # noqa: S101
-    run.rest(Status.INTERRUPTED, record.at)
+    sleeps = bool(record.questions) and all(question.sleeps for question in record.questions)
+    run.rest(Status.SLEEPING if sleeps else Status.INTERRUPTED, record.at)
+    run.deaths = 0
     run.pending = tuple(question.id for question in record.questions)
     for question in record.questions:
         _give_way(run, question.call)
@@ -324,7 +364,7 @@ def _suspend(run: RunState, asked: str) -> None:
 
 def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) -> str | None:
     run = state.run
-    if run is None or run.status is not Status.INTERRUPTED:
+    if run is None or run.status not in WAITING:
         return "nothing is asked"
     if not {*record.answers, *record.expired} <= set(run.pending):
         return "it answers what is not asked"
@@ -332,6 +372,8 @@ def _resumed(state: ThreadState, record: Resumed, position: int, _session: str) 
         return "it ends what does not expire"
     run.answers |= record.answers
     run.answered |= dict.fromkeys(record.answers, record.at)
+    if record.actor is not None:
+        run.actors |= dict.fromkeys(record.answers, record.actor)
     for id_ in record.expired:
         default = run.questions[id_].default
         if default is None:
@@ -357,6 +399,7 @@ def _retried(state: ThreadState, record: Retried, position: int, _session: str) 
     run.attempts.pop(_ids.ROOT, None)
     run.work(record, position)
     run.failed = None
+    run.deaths = 0
     state.owner = record.owner
     return None
 
@@ -466,11 +509,11 @@ def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: s
     assert run is not None  # noqa: S101
     run.rest(Status.CANCELLED, record.at)
     for id_, question in run.questions.items():
-        if id_ not in run.answers and id_ not in run.expired:
+        if id_ not in run.answers and id_ not in run.expired and not question.sleeps:
             # Withdrawn, also if it went on waiting beside an answer: whoever asks it again gives it its time anew.
             run.questions[id_] = replace(question, expires=None)
     run.pending = ()
-    run.planted = record.planted
+    run.planted, run.reason = record.planted, record.reason
     run.written |= record.written
     return None
 
@@ -480,9 +523,16 @@ def _abandoned(state: ThreadState, record: Abandoned, _position: int, session: s
     if run is None or run.id != record.run:
         return "it closes another run"
     cut_off = run.status is Status.RUNNING and state.owned_by(session)
-    if run.status not in _RESTING and not cut_off:
+    if run.status not in _LEFT and not cut_off:
         return f"the run is {run.status}"
     run.rest(Status.ABANDONED, record.at)
+    return None
+
+
+def _keyed(state: ThreadState, record: Keyed, _position: int, _session: str) -> str | None:
+    if state.run is not None or state.keyed is not None:
+        return "the journal is in use"
+    state.keyed = record
     return None
 
 
@@ -490,6 +540,7 @@ def _deleted(state: ThreadState, _record: Deleted, _position: int, _session: str
     state.run = None
     state.owner = None
     state.finished = None
+    state.keyed = None
     return None
 
 
@@ -500,6 +551,7 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Attempted: _attempted,
     Begun: _begun,
     Observed: _observed,
+    Written: _written,
     Interrupted: _interrupted,
     Resumed: _resumed,
     Retried: _retried,
@@ -507,5 +559,6 @@ _RULES: Final[dict[type, Callable[..., str | None]]] = {
     Failed: _failed,
     Cancelled: _cancelled,
     Abandoned: _abandoned,
+    Keyed: _keyed,
     Deleted: _deleted,
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
 from milepost import _async, _ids, schema, serde
+from milepost._asking import Sleeping
 from milepost._call import Call, Ended, identity, raised
+from milepost._clock import LOOK_SECONDS
 from milepost._guarded import GuardedCall
 from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
 from milepost._struct import replace
@@ -134,7 +137,7 @@ class Frame:
                 self.guard.check()
             except Fenced:
                 return
-        if self.execution.wrote(self.path):
+        if self.execution.wrote(self.path, self.name, value):
             self.execution.telling.wrote(self.base, value)
 
     @property
@@ -282,7 +285,25 @@ class Frame:
 
     # -- questions -----------------------------------------------------------------------------------------------
 
-    def ask(self, asking: Asking) -> Any:
+    def sleep(self, wait: Sleeping) -> None:
+        """Suspend until a time; where nothing is recorded, wait for it here."""
+        execution = self.execution
+        if execution.journal is not None:
+            self.ask(wait)
+            return
+        end = wait.due(execution.clock.now())
+        execution.pool.begin_wait()
+        try:
+            while True:
+                self.enter()
+                left = (end - execution.clock.now()).total_seconds()
+                if left <= 0:
+                    return
+                execution.clock.wait(threading.Event(), min(left, LOOK_SECONDS))
+        finally:
+            execution.pool.end_wait()
+
+    def ask(self, asking: Asking | Sleeping) -> Any:
         """Return the answer to a question, or suspend until there is one."""
         self.enter()
         execution = self.execution
@@ -295,12 +316,7 @@ class Frame:
         path = _ids.child(self.path, ordinal)
         digest, shows = serde.digest((asking.value,), {})
         known = self._known(asking, path, digest, shows)
-        if known is not None:
-            id_ = known.id
-        elif asking.key is not None:
-            id_ = _ids.keyed_interrupt_id(execution.run_id, asking.key)
-        else:
-            id_ = _ids.interrupt_id(execution.run_id, path, digest)
+        id_ = self._id_of(asking, known, path, digest)
         if id_ in execution.expired:
             raise InterruptExpired(
                 f"nobody answered {id_}, asked in {self.name!r}, in time",
@@ -309,18 +325,29 @@ class Frame:
             )
         answer = execution.answers.get(id_)
         refused: str | None = None
+        where = f"{asking.verb}() in {self.name!r}"
+        if answer is None and known is None and asking.is_over(execution.clock.now()):
+            return None
         if answer is not None:
             try:
                 return asking.answer(answer, id_)
             except schema.Unfit as unfit:
                 refused = self._refuse(id_, unfit)
-        question = asking.question(id=id_, call=path, digest=digest, where=f"interrupt() in {self.name!r}")
+        question = asking.question(id=id_, call=path, digest=digest, where=where)
         expires = asking.expires(execution.clock.now())
         if known is not None and known.expires is not None and expires is not None:
             expires = known.expires
         return self._suspend(replace(question, expires=expires, refused=refused))
 
-    def _known(self, asking: Asking, path: str, digest: str, shows: str) -> Question | None:
+    def _id_of(self, asking: Asking | Sleeping, known: Question | None, path: str, digest: str) -> str:
+        run = self.execution.run_id or ""
+        if known is not None:
+            return known.id
+        if asking.key is not None:
+            return _ids.keyed_interrupt_id(run, asking.key)
+        return _ids.interrupt_id(run, path, digest)
+
+    def _known(self, asking: Asking | Sleeping, path: str, digest: str, shows: str) -> Question | None:
         """Return the same question as it is on record; find another call or question in its place."""
         execution, journal = self.execution, self.execution.journal
         assert journal is not None  # noqa: S101 - `ask` has checked
@@ -329,10 +356,10 @@ class Frame:
         if journal.is_loose(path):
             journal.give_way(path)
         elif recorded is not None:
-            self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show("interrupt", shows))
-        elif known is not None and known.digest != digest:
-            self.diverge(path, _show_question(known), _show("interrupt", shows))
-        if known is not None and known.digest != digest:
+            self.diverge(path, _show(recorded[0].name, recorded[0].shows), _show(asking.verb, shows))
+        elif known is not None and not _is_same(known, asking, digest):
+            self.diverge(path, _show_question(known), _show(asking.verb, shows))
+        if known is not None and not _is_same(known, asking, digest):
             known = None  # on a branch that may differ
         return known if asking.key is None else self._keyed(asking.key, path) or known
 
@@ -687,4 +714,8 @@ def _show(name: str, shows: str) -> str:
 
 
 def _show_question(question: Question) -> str:
-    return f"interrupt({question.value.text})"
+    return f"{'sleep' if question.sleeps else 'interrupt'}({question.value.text})"
+
+
+def _is_same(known: Question, asking: Asking | Sleeping, digest: str) -> bool:
+    return known.digest == digest and bool(known.sleeps) == isinstance(asking, Sleeping)

@@ -10,7 +10,7 @@ from milepost.errors import NoStore
 from milepost.question import MISSING
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from milepost import _asking
     from milepost._inject import RunnableConfig, StreamWriter
@@ -76,6 +76,38 @@ def interrupt(
             value, response_schema=response_schema, key=key, expires_in=expires_in, default=default
         )
     )
+
+
+def sleep(duration: float | timedelta) -> None:
+    """Pause the run for so long, without a thread that waits: it is on record, and survives every process.
+
+    The body, or the task, suspends here as at :func:`interrupt`, and begins again from its first line when the time has
+    come; what has finished is not repeated. Whichever process then sees it due goes on with the run: the one that began
+    it, any engine with ``recover=True``, or ``milepost worker``. ``invoke`` and ``stream`` wait for that; a run that
+    was started in the background holds nothing meanwhile. The end is fixed when the run first pauses here, by the
+    wall clock of the process that runs it. Without a checkpointer the thread sleeps.
+
+    Args:
+        duration: seconds, or a timedelta; 0 does nothing.
+
+    Raises:
+        InvalidSleep: it is none of these, or less than 0.
+        OutsideWorkflow: no workflow runs here.
+    """
+    _context.required("sleep()").sleep(_asking.sleeping(duration))
+
+
+def sleep_until(when: datetime) -> None:
+    """Pause the run until a time, as :func:`sleep` does; a time that is over does nothing.
+
+    Args:
+        when: a datetime with a time zone.
+
+    Raises:
+        InvalidSleep: it is no datetime, or has no zone.
+        OutsideWorkflow: no workflow runs here.
+    """
+    _context.required("sleep_until()").sleep(_asking.sleeping_until(when))
 
 
 def heartbeat() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from milepost import _ids
 from milepost._clock import LOOK_SECONDS, wait_for
 from milepost._struct import Struct, replace
-from milepost.checkpoint import Attempted, Batch, Begun, Observed, Outcome, Record, Value
+from milepost.checkpoint import Attempted, Batch, Begun, Observed, Outcome, Record, Value, Written
 from milepost.errors import MilepostError, OwnershipLost, PositionTaken, TooLarge
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Entry(Struct):
     when the backend finds this one too large. Behind the fence of ``guard`` nothing is written.
     """
 
-    record: Outcome | Attempted | Begun
+    record: Outcome | Attempted | Begun | Written
     done: Callable[[int], None]
     failed: Callable[[Exception], None]
-    shrunk: Callable[[TooLarge], Outcome] | None = None
+    shrunk: Callable[[TooLarge], Outcome | Written] | None = None
     guard: Guard | None = None
 
 
@@ -191,6 +191,29 @@ class Journal:
                 return
             self._seen.append(seen)
 
+    def note(self, record: Written) -> bool:
+        """Queue a record that nobody waits for, and return whether somebody is to see that it is written soon.
+
+        It is written with the next record that somebody waits for, or by :meth:`write_soon`.
+        """
+
+        def shrunk(error: TooLarge) -> Written:
+            text = f"a custom event of {error.size} bytes is over the backend's limit of {error.limit}"
+            return replace(record, value=Value(raw=text))
+
+        with self._lock:
+            if self._broken is None:
+                self._queue.append(Entry(record=record, done=nothing, failed=nothing, shrunk=shrunk))
+            return len(self._queue) == 1 and not self._appending
+
+    def write_soon(self) -> None:
+        """Write what is queued in another thread, unless somebody writes already."""
+        with self._lock:
+            if not self._queue or self._appending:
+                return
+            self._appending = True
+        self._hand_over()
+
     def record(self, entry: Entry) -> None:
         """Write a record: returns when it is durable, or when whoever appends now has taken it along.
 
@@ -296,7 +319,8 @@ class Journal:
             self._sent = 0
 
     def flush(self) -> None:
-        """Write the observations that no record has taken along yet."""
+        """Write what waits to be written, and the observations that no record has taken along yet."""
+        self.drain()
         with self.alone():
             if self._seen:
                 position, batch = self.closing()
@@ -310,6 +334,7 @@ class Journal:
             TooLarge: its batch is over the backend's limit; what was to be written before it, is.
             MilepostError: an append failed, this one or an earlier one.
         """
+        self.drain()
         with self.alone():
             self._close(record, write)
 
@@ -319,10 +344,24 @@ class Journal:
         self.closed(batch)
 
     def drain(self) -> None:
-        """Write what is queued; here nobody goes on before that."""
+        """Write what is queued, and wait for it."""
+        ours = False
+        try:
+            with self._lock:
+                if self._queue and not self._appending:
+                    self._appending = ours = True
+            if ours:
+                self._append_all(inf)
+        except BaseException as cause:
+            if ours:
+                self._cut(cause)
+            raise
+        with self._lock:
+            wait_for(self._idle, lambda: not self._appending)
 
-    def before_end(self, *, rests: bool) -> None:
+    def before_end(self, *, rests: bool) -> None:  # noqa: ARG002 - for journals that write at rest
         """Write what is queued, but for what goes into the batch with which the run ``rests``."""
+        self.drain()
 
     def over(self) -> None:
         """The execution is over; tasks that it left behind may still bring their outcomes."""
@@ -453,6 +492,10 @@ class Journal:
             self._queue.clear()
         for entry in (*entries, *waiting):
             Context().run(entry.failed, error)
+
+
+def nothing(_told: object) -> None:
+    """Nobody waits for the record."""
 
 
 def _all_tried(run: RunState) -> Iterator[tuple[str, Tried]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from milepost import _ids, _owner
 from milepost._struct import replace
@@ -13,10 +13,16 @@ from milepost.errors import StorageError
 from milepost.fork import PerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Container
     from logging import Logger
 
     from milepost._clock import Clock
     from milepost.checkpoint import Batch, Checkpointer, Head, Owner
+
+
+_ATTEMPTS: Final = 8
+_DOWN: Final[dict[str, object]] = {"owner": None, "lease": None, "since": None, "cancel": None}
+"""What no head says whose thread nobody holds."""
 
 
 class Holding:
@@ -26,6 +32,8 @@ class Holding:
         self.checkpointer = checkpointer
         self.owner = owner
         self.lost = False
+        self.cancel: Callable[[str | None], object] | None = None
+        """What is told when somebody asks for the run to be cancelled, with the reason."""
         self._head = head
         self._clock = clock
         self._lock = threading.Lock()
@@ -71,10 +79,21 @@ class Holding:
             if not self.lost:
                 self._renewed = self._clock.monotonic()
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether this process stood still for so long that somebody may have taken the thread."""
+        return self._clock.monotonic() - self._renewed > (self._head.lease or 0.0)
+
+    def asked_to_cancel(self, head: Head) -> None:
+        """Tell of the request to cancel that a head carries, if it does."""
+        if head.cancel is not None and self.cancel is not None:
+            self.cancel(head.cancel or None)
+
     def _adopt(self, head: Head | None) -> None:
         """Go on from the head as it is now; one with another owner means that the thread is lost."""
         if head is not None and head.owner == self.owner:
             self._head, self._unsure = head, False
+            self.asked_to_cancel(head)
         elif not self.lost:
             self.lost = True
             self._log("thread %r was taken over; its run stops here", self.thread)
@@ -102,25 +121,41 @@ class Holding:
         """
         with self._lock:
             self._look_if_unsure()
-            swap = self._next(status=status, owner=None, lease=None, pending=pending, wake=wake)
-            self.checkpointer.rest(self.thread, position, batch, swap)
+            down = {**_DOWN, "status": status, "pending": pending, "wake": wake}
+            laid = self.checkpointer.rest(self.thread, position, batch, self._next(**down))
             self._over = True
+            if not laid:
+                self._lower(down)
 
-    def release(self) -> None:
-        """Hand a run back that is not over: it stays running, and nobody owns it."""
+    def release(self, *, offer: bool = False) -> None:
+        """Hand a run back that is not over: it stays running, and nobody owns it; where offered, anybody may go on."""
         with self._lock:
             if not self._over and not self.lost and self._process == os.getpid():
                 self._over = True
                 self._look_if_unsure()
-                if not self.lost:
-                    self.checkpointer.swap_head(self._next(owner=None, lease=None))
+                down = {**_DOWN, "cancel": self._head.cancel, "offered": offer or None}
+                if not self.checkpointer.swap_head(self._next(**down)):
+                    self._lower(down)
 
-    def settle(self, status: Status, position: int, pending: tuple[str, ...] = ()) -> None:
+    def settle(
+        self, status: Status, position: int, pending: tuple[str, ...] = (), wake: float | None = None
+    ) -> None:
         """Lay the head down where the batch that took the thread ended or paused its run, which began at a position."""
         with self._lock:
             self._over = True
-            swap = self._next(status=status, run=position, owner=None, lease=None, pending=pending)
-            self.checkpointer.swap_head(swap)
+            down = {**_DOWN, "status": status, "run": position, "pending": pending, "wake": wake}
+            if not self.checkpointer.swap_head(self._next(**down)):
+                self._lower(down)
+
+    def _lower(self, down: dict[str, object]) -> None:
+        """Lay the head down that somebody changed and did not take: a request to cancel comes as a change of it."""
+        for _ in range(_ATTEMPTS):
+            head = self.checkpointer.load_head(self.thread)
+            if head is None or head.owner != self.owner:
+                return
+            self._head = head
+            if self.checkpointer.swap_head(self._next(**down)):
+                return
 
     def drop(self) -> None:
         """Stop renewing, without a word to the backend."""
@@ -225,6 +260,13 @@ class Watch:
         """Forget a thread that was taken or is gone."""
         with self._lock:
             self._seen.pop((id(checkpointer), thread), None)
+
+    def keep_only(self, checkpointer: Checkpointer, threads: Container[str]) -> None:
+        """Forget all threads of a backend but these."""
+        with self._lock:
+            gone = [key for key in self._seen if key[0] == id(checkpointer) and key[1] not in threads]
+            for key in gone:
+                del self._seen[key]
 
 
 def _logger() -> Logger:

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from milepost import _claim, _config, _context, _fold, _ids, events, serde, state
 from milepost._body import BodyPolicies
@@ -31,9 +31,11 @@ from milepost.checkpoint import (
     Started,
     Status,
     Value,
+    Written,
 )
 from milepost.errors import (
     DivergenceError,
+    MilepostError,
     NotSerializable,
     OwnershipLost,
     RunCancelled,
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 
 _FAILURES = (DivergenceError, WorkflowTimeout)
 """What aborts a run and is on record as its failure."""
+_SOON = 0.1
+"""After how many seconds a custom event is written that nothing else has taken along."""
 
 
 class Plan(Struct):
@@ -81,12 +85,22 @@ class Plan(Struct):
     context_type: Any = Any
     version: int | str | None = None
     durability: Durability = "sync"
+    background: bool = False  # nobody waits for it here: where it stops, others may go on
 
 
 class Paused(Struct):
     """The run waits for these answers."""
 
     interrupts: tuple[Interrupt, ...]
+
+
+class Asleep(Struct):
+    """The run waits for a time, in seconds since the epoch."""
+
+    until: float
+
+
+Rested: TypeAlias = "Returned | Paused | Asleep"
 
 
 class Returned(Struct):
@@ -194,8 +208,12 @@ class Execution:
         """Raise what stops this execution."""
         if self._signal is not None:
             raise self._signal
-        if self._taken is not None and self._taken.holding.lost:
-            raise self.abort(_lost(self._taken.state.thread, self._taken.state.tail))
+        if self._taken is not None:
+            holding = self._taken.holding
+            if holding.is_stale:
+                holding.renew()  # before anything begins: this process stood still, and may have lost the thread
+            if holding.lost:
+                raise self.abort(_lost(self._taken.state.thread, self._taken.state.tail))
         if self.watch.is_gone or self.engine.closing:
             self.stop(None)
             raise Stopped
@@ -277,11 +295,26 @@ class Execution:
         with self._lock:
             self._refused = self._refused or error
 
-    def wrote(self, path: str) -> bool:
-        """Count a custom event; those that were counted before a pause are not shown again."""
+    def wrote(self, path: str, name: str, value: Any) -> bool:
+        """Count a custom event, and record it where others may follow; return whether it is new.
+
+        Those that were counted before a pause are not shown again.
+
+        Raises:
+            NotSerializable: it is to be recorded, and cannot be kept.
+        """
+        text = None
+        if self.journal is not None and self.run.started.background:
+            text = serde.encode(value, where=f"what {name!r} wrote", identity=f"{self.run_id}/{path}/custom")
         with self._lock:
             count = self._written[path] = self._written.get(path, 0) + 1
-            return count > self._shown.get(path, 0)
+            if count <= self._shown.get(path, 0):
+                return False
+            if text is not None and self.journal is not None:
+                told = Written(call=path, name=name, number=count, at=self._now(), value=Value(text=text))
+                if self.journal.note(told):
+                    self.engine.timer.after(_SOON, _WriteSoon(journal=self.journal))
+        return True
 
     def left(self, path: str, name: str) -> None:
         """Remember a call that began and came to no outcome."""
@@ -349,7 +382,8 @@ class Execution:
         if self._taken is None:
             return False
         prefix = f"{call}." if call else ""
-        return any(question.call.startswith(prefix) for question in self.run.questions.values())
+        asked = (question.call for question in self.run.questions.values() if not question.sleeps)
+        return any(asks.startswith(prefix) for asks in asked)
 
     def try_again(self, call: str) -> None:
         """Read again what is on record within a call whose next attempt begins."""
@@ -372,7 +406,7 @@ class Execution:
 
     # -- the whole of it -------------------------------------------------------------------------------------------
 
-    def execute(self, given: Any = None) -> Returned | Paused:
+    def execute(self, given: Any = None) -> Rested:
         """Run the body to its end or its next pause; ``given`` is the input where nothing is recorded.
 
         Raises:
@@ -382,15 +416,20 @@ class Execution:
         self._tell_saved("input")
         try:
             if self._taken is None:
-                ended: Returned | Paused = self._conclude_unrecorded(self._run_unrecorded(given))
+                ended: Rested = self._conclude_unrecorded(self._run_unrecorded(given))
             else:
                 ended = self._conclude(self._run_recorded())
-            self._tell_end(ended)
         except BaseException as error:
-            self._tell_broken_off(error)
+            try:
+                self._tell_broken_off(error)
+            finally:
+                self.watch.close()
             raise
-        finally:
-            self.watch.close()
+        if not isinstance(ended, Asleep):  # those who watch one that sleeps are told more when it goes on
+            try:
+                self._tell_end(ended)
+            finally:
+                self.watch.close()
         return ended
 
     def _tell_end(self, ended: Returned | Paused) -> None:
@@ -554,7 +593,7 @@ class Execution:
             raise ended.error
         return Returned(value=ended.value.value if isinstance(ended.value, Final) else ended.value)
 
-    def _conclude(self, ended: Ended) -> Returned | Paused:
+    def _conclude(self, ended: Ended) -> Rested:
         assert self.journal is not None  # noqa: S101 - a recorded run has one
         self.journal.before_end(rests=self._rests(ended))  # what cannot be written stops the run
         signal = self._ending(ended)
@@ -568,6 +607,9 @@ class Execution:
                 self._rest(
                     Cancelled(at=self._now(), reason=self._cause.reason, written=written), Status.CANCELLED
                 )
+            elif self.plan.background and self._cause is not None and not isinstance(signal, Aborted):
+                # sys.exit() in a body that nobody waits for would only be met again by whoever goes on
+                self._fail(MilepostError(f"the body of {self.workflow!r} raised {self._cause!r}"))
             else:
                 self._release()
             self._raise_stop(signal)
@@ -601,7 +643,7 @@ class Execution:
             self._release()
         raise error if self._cause is None else self._cause  # Ctrl-C while writing is still Ctrl-C
 
-    def _pause(self) -> Paused:
+    def _pause(self) -> Paused | Asleep:
         questions = _in_order(self._asked.values())
         running = self._unfinished()
         record = Interrupted(
@@ -611,13 +653,14 @@ class Execution:
             pending=tuple(running),
             unfinished=self._named(running, questions),
         )
+        due = _fold.wake(questions) if all(question.sleeps for question in questions) else None
         try:
-            self._rest(record, Status.INTERRUPTED)
+            self._rest(record, Status.INTERRUPTED if due is None else Status.SLEEPING)
         except TooLarge as error:
             self._fail(error)
         if self._refused is not None:
             raise self._refused
-        return Paused(interrupts=as_interrupts(questions))
+        return Paused(interrupts=as_interrupts(questions)) if due is None else Asleep(until=due)
 
     def _finish(self, returned: Any) -> Returned:
         final = returned if isinstance(returned, Final) else None
@@ -663,7 +706,7 @@ class Execution:
     def _rest(self, record: Interrupted | Finished | Failed | Cancelled, status: Status) -> None:
         questions = record.questions if isinstance(record, Interrupted) else ()
         assert self._taken is not None and self.journal is not None  # noqa: S101, PT018
-        pending = tuple(question.id for question in questions)
+        pending = tuple(question.id for question in questions if not question.sleeps)
         lay_down = partial(
             self._taken.holding.rest, status=status, pending=pending, wake=_fold.wake(questions)
         )
@@ -677,7 +720,7 @@ class Execution:
         with suppress(
             StorageError
         ):  # the session ends with this call, so the thread can be taken all the same
-            self._taken.holding.release()
+            self._taken.holding.release(offer=self.plan.background or bool(self.run.started.background))
 
     def _unfinished(self) -> dict[str, str]:
         """Return the calls of the body that still run, and their names; what becomes of them is recorded later."""
@@ -708,8 +751,22 @@ def _lost(thread: str, position: int) -> OwnershipLost:
     )
 
 
+class _WriteSoon(Struct):
+    """What has a journal write what is queued, after a while."""
+
+    journal: Journal
+
+    def due(self) -> None:
+        """Write."""
+        self.journal.write_soon()
+
+    def dropped(self) -> bool:
+        """Wait on."""
+        return False
+
+
 def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
-    """Return questions as callers see them."""
+    """Return questions as callers see them; waits for a time are none."""
     from datetime import datetime
 
     return tuple(
@@ -721,6 +778,7 @@ def as_interrupts(questions: tuple[Question, ...]) -> tuple[Interrupt, ...]:
             expires_at=None if question.expires is None else datetime.fromisoformat(question.expires),
         )
         for question in questions
+        if not question.sleeps
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from milepost._declared import Declared, I, R
@@ -14,7 +13,6 @@ from milepost.errors import (
     MilepostError,
     NoCheckpointer,
     NotSerializable,
-    StorageError,
     WrongWorkflow,
 )
 from milepost.question import Command
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
         _answers,
         _claim,
         _config,
-        _owner,
         _run,
         _runs,
         _saved,
@@ -46,7 +43,6 @@ else:
     _answers = later("_answers")
     _claim = later("_claim")
     _config = later("_config")
-    _owner = later("_owner")
     _run = later("_run")
     _runs = later("_runs")
     _saved = later("_saved")
@@ -325,21 +321,10 @@ class States(Declared[I, R]):
         """Take the thread, write what the request says, and lay the thread down again; return its newest run."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         executing = place.engine.executing()
-        owner = _owner.make()
-        end = _owner.ending(owner)
         try:
             executing.enter()
-            _owner.enter(owner)
-            taken = _claim.take(self._taker(place), request, owner)
-            if isinstance(taken, _claim.Settled):
-                return taken.run
-            with suppress(
-                StorageError
-            ):  # the session ends with this call, so the thread can be taken all the same
-                taken.holding.settle(taken.run.status, taken.run.position)
-            return taken.run
+            return _claim.change(self._taker(place), request)
         finally:
-            end()
             executing.leave()
 
     def _taker(self, place: Place) -> _claim.Taker:

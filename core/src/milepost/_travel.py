@@ -127,6 +127,32 @@ class Cancel(Struct):
         return (Claimed(at=now, owner=owner), Cancelled(at=now, reason=self.reason))
 
 
+class Retry(Struct):
+    """Go on with this run after it failed, was cancelled, or was cut off."""
+
+    workflow: str
+    run: str
+
+    def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
+        """Return the records.
+
+        Raises:
+            UnknownThread: nothing is on record.
+            NothingToResume: it is over, waits, or is not the newest.
+        """
+        run = state.run
+        if run is None:
+            raise unknown_thread(state.thread)
+        if run.id != self.run or run.status not in {Status.FAILED, Status.CANCELLED, Status.RUNNING}:
+            what = f"is {run.status}" if run.id == self.run else "is not its newest"
+            raise NothingToResume(
+                f"run {self.run} of thread {state.thread!r} {what}: only one that failed, was cancelled or was cut off "
+                f"can be tried again",
+                thread_id=state.thread,
+            )
+        return go_on(run, owner, now, None)
+
+
 class Close(Struct):
     """Abandon the newest run where it is open."""
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from milepost import _context, _ids
+from milepost._background import Background
 from milepost._declared import I, Options, Place, R, S
 from milepost._final import Final
 from milepost._later import later
@@ -16,8 +17,7 @@ from milepost._policies import policies
 from milepost._step import Scope
 from milepost._struct import replace
 from milepost._task import renamed
-from milepost._upkeep import Upkeep
-from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer
+from milepost.errors import EngineClosed, InvalidCommand, NoCheckpointer, ThreadBusy
 from milepost.question import INTERRUPT, Command, Interrupt
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         events,
     )
     from milepost import _run as _running
+    from milepost import busy as _busy
     from milepost import checkpoint as _checkpoint
     from milepost._chunk import Chunk
     from milepost._durability import Durability
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from milepost._frame import Frame
     from milepost._future import TaskFuture
     from milepost._inject import RunnableConfig
-    from milepost._lease import Holding
     from milepost._retention import Retention
+    from milepost._run import Rested
     from milepost._step import Step
     from milepost._task import Retry, Timeout
+    from milepost.busy import Busy
     from milepost.cache import Cache
     from milepost.caching import CachePolicy
     from milepost.checkpoint import Checkpointer, Parent
@@ -66,11 +68,12 @@ else:
     _running = later("_run")
     _stream = later("_stream")
     _watch = later("_watch")
+    _busy = later("busy")
     _checkpoint = later("checkpoint")
     events = later("events")
 
 
-class Workflow(Upkeep[I, R]):
+class Workflow(Background[I, R]):
     """A function under ``@entrypoint``: call ``invoke``, ``stream`` or their async twins; ``func`` is the function."""
 
     # -- running -------------------------------------------------------------------------------------------------
@@ -87,6 +90,7 @@ class Workflow(Upkeep[I, R]):
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
         durability: Durability | None = None,
+        busy: Busy | str = "reject",
     ) -> Any:
         """Run the workflow and return what it returns, or ``{"__interrupt__": [Interrupt, …]}`` when it asks.
 
@@ -110,6 +114,11 @@ class Workflow(Upkeep[I, R]):
             durability: when outcomes are written: ``"sync"``, the default, before anybody sees them; ``"async"`` a
                 little later, in the background; ``"exit"`` when the run ends or pauses. A crash loses what was not
                 written. The config may name it, too; a nested workflow on the same thread has that of its run.
+            busy: what to do where a live run holds the thread: ``"reject"``, the default, raises ``ThreadBusy``;
+                ``milepost.busy.wait(seconds)`` waits for it; ``"join"`` attaches to the run under way and returns what
+                that comes to.
+
+        A run that sleeps is waited for.
 
         Raises:
             UnknownCheckpoint: the thread has no such run.
@@ -131,7 +140,9 @@ class Workflow(Upkeep[I, R]):
         if frame is not None:
             asked = (input, _at(config, checkpoint_id), thread_id, context)
             return self._invoke_nested(frame, asked, form, printed)
-        place = functools.partial(self._place, config, thread_id, checkpoint_id, context=context)
+        place = functools.partial(
+            self._place, config, thread_id, checkpoint_id, context=context, busy=_busy.policy(busy)
+        )
         run, leave = self._alone(place, input, form, printed)
         return _async.off_loop(run, leave) if _context.runs_loop() else run()
 
@@ -147,6 +158,7 @@ class Workflow(Upkeep[I, R]):
         print_mode: str | Sequence[str] = (),
         subgraphs: bool = False,
         durability: Durability | None = None,
+        busy: Busy | str = "reject",
     ) -> Any:
         """Do what :meth:`invoke` does, without blocking the event loop.
 
@@ -164,6 +176,7 @@ class Workflow(Upkeep[I, R]):
             print_mode: as for :meth:`invoke`.
             subgraphs: as for :meth:`invoke`.
             durability: as for :meth:`invoke`.
+            busy: as for :meth:`invoke`.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled.
@@ -177,7 +190,13 @@ class Workflow(Upkeep[I, R]):
             asked = (input, _at(config, checkpoint_id), thread_id, context)
             return await self._ainvoke_nested(frame, asked, form, printed)
         place = functools.partial(
-            self._place, config, thread_id, checkpoint_id, loop=_async.Loop.here(), context=context
+            self._place,
+            config,
+            thread_id,
+            checkpoint_id,
+            loop=_async.Loop.here(),
+            context=context,
+            busy=_busy.policy(busy),
         )
         return await _async.in_thread(*self._alone(place, input, form, printed))
 
@@ -310,7 +329,7 @@ class Workflow(Upkeep[I, R]):
 
     def _run(
         self, place: Place, given: I | Command | None, watch: _watch.Watch, parent: Parent | None = None
-    ) -> _running.Returned | _running.Paused:
+    ) -> Rested:
         executing = place.engine.executing()
         try:
             executing.enter()
@@ -321,7 +340,13 @@ class Workflow(Upkeep[I, R]):
                         f"workflow {self.name!r} has no checkpointer, so there is nothing to resume"
                     )
                 return _running.Execution(plan, watch).execute(given)
-            return self._run_recorded(place, plan, given, watch, parent)
+            try:
+                ended = self._run_recorded(place, plan, given, watch, parent)
+            except ThreadBusy:
+                if place.busy is None or place.busy.name != "join":
+                    raise
+                ended = self._join(place, plan, watch, None)
+            return self._see_through(place, plan, watch, ended)
         finally:
             executing.leave()
 
@@ -332,37 +357,18 @@ class Workflow(Upkeep[I, R]):
         given: I | Command | None,
         watch: _watch.Watch,
         parent: Parent | None,
-    ) -> _running.Returned | _running.Paused:
+    ) -> Rested:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018 - `_place` saw to it
         request, owner = self._request(place, given, parent), _owner.make()
         end = _owner.ending(owner)
         try:
             _owner.enter(owner)
-            taken = _claim.take(self._taker(place), request, owner)
+            taken = self._take(place, request, owner)
             if isinstance(taken, _claim.Settled):
                 return self._settled(place, taken, watch)
             return self._execute(place, _running.Execution(plan, watch, taken), taken.holding)
         finally:
             end()
-
-    def _execute(
-        self, place: Place, execution: _running.Execution, holding: Holding
-    ) -> _running.Returned | _running.Paused:
-        sessions, session = place.engine.executions, holding.owner.session
-        place.engine.keeper.hold(holding)
-        try:
-            sessions[session] = execution
-            ended = execution.execute()
-        finally:
-            sessions.pop(session, None)
-            execution.over()
-            place.engine.keeper.let_go(holding)
-        if self._options.retention is not None:
-            finished = isinstance(ended, _running.Returned)
-            self._options.retention.apply(
-                holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
-            )
-        return ended
 
     def _request(self, place: Place, given: I | Command | None, parent: Parent | None) -> _claim.Request:
         if place.checkpoint is not None:
@@ -374,13 +380,13 @@ class Workflow(Upkeep[I, R]):
             return _claim.Continue(workflow=self.name, context=context)
         return self._start(place, given, parent)
 
-    def _settled(
-        self, place: Place, settled: _claim.Settled, watch: _watch.Watch
-    ) -> _running.Returned | _running.Paused:
+    def _settled(self, place: Place, settled: _claim.Settled, watch: _watch.Watch) -> Rested:
         run = settled.run
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         if run.status is _checkpoint.Status.ABANDONED:
             return _running.Returned(value=self._values(place.checkpointer, run, place.thread))
+        if run.status is _checkpoint.Status.SLEEPING and run.wake is not None:
+            return _running.Asleep(until=run.wake)
         if run.finished is None:
             interrupts = _running.pending(run)
             self._tell_settled(place, run, interrupts, watch)
@@ -589,8 +595,10 @@ def _stay() -> None:
     """A nested run is part of the run around it: it goes on when nobody watches it any more."""
 
 
-def _answer(ended: _running.Returned | _running.Paused) -> Any:
-    return ended.value if isinstance(ended, _running.Returned) else {INTERRUPT: list(ended.interrupts)}
+def _answer(ended: Rested) -> Any:
+    if isinstance(ended, _running.Paused):
+        return {INTERRUPT: list(ended.interrupts)}
+    return ended.value if isinstance(ended, _running.Returned) else None  # nobody waits for one that sleeps
 
 
 class entrypoint:  # noqa: N801 - a decorator, named as LangGraph's

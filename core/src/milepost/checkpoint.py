@@ -41,6 +41,7 @@ from milepost.records import (
     Finished,
     Head,
     Interrupted,
+    Keyed,
     Observed,
     Outcome,
     Owner,
@@ -52,6 +53,7 @@ from milepost.records import (
     Started,
     Status,
     Value,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ __all__ = [
     "HeadPage",
     "HeadQuery",
     "Interrupted",
+    "Keyed",
     "Observed",
     "Outcome",
     "Owner",
@@ -88,6 +91,7 @@ __all__ = [
     "Status",
     "Swap",
     "Value",
+    "Written",
     "check_thread_id",
     "contested",
 ]
@@ -226,10 +230,10 @@ class Checkpointer(Backend):
         if self.at(thread, position) is None:  # it landed in a position that somebody freed since it was read
             raise self._lost_sight(thread, position)
 
-    def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> None:
+    def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> bool:
         """Lay a thread down: the append first, then the head; in one step where the backend can.
 
-        A head that somebody else moved is left alone: the journal holds what matters.
+        A head that somebody else moved is left alone, which is told by False: the journal holds what matters.
 
         Raises:
             PositionTaken: somebody else's batch is there: the thread was taken over.
@@ -239,9 +243,10 @@ class Checkpointer(Backend):
                 self.append(thread, position, batch, swap)
             except HeadMoved:
                 self.append(thread, position, batch)
-            return
+                return False
+            return True
         self.append(thread, position, batch)
-        self.swap_head(swap)
+        return self.swap_head(swap)
 
     def read(self, thread: str, start: int = 0, limit: int | None = None) -> Iterator[tuple[int, Batch]]:
         """Yield the batches from a position on, in order, up to the first gap; page by page, holding no lock.

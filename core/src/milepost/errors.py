@@ -182,14 +182,23 @@ class WouldBlock(MilepostError, RuntimeError):
 class ThreadBusy(MilepostError):
     """A live run holds the thread (guarantee G3). Wait for it, or try again after ``retry_after`` seconds.
 
-    ``owner`` describes who holds it. ``retry_after`` is None when the owner is known to be alive.
+    ``owner`` describes who holds it, ``since`` is when it took the thread, ISO 8601 in UTC by its clock; for a run that
+    sleeps there is no owner, and ``since`` is when it began to. ``retry_after`` is None when the owner is known to be
+    alive.
     """
 
     def __init__(
-        self, message: str, *, thread_id: str, owner: str | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        thread_id: str,
+        owner: str | None = None,
+        since: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         self.thread_id = thread_id
         self.owner = owner
+        self.since = since
         self.retry_after = retry_after
         super().__init__(message)
 
@@ -250,8 +259,62 @@ class RunCancelled(_ThreadError):
         super().__init__(message, thread_id=thread_id)
 
 
+class RunAbandoned(_ThreadError):
+    """A newer input closed the run before it was over: it has no result."""
+
+
+class RecoveryExhausted(_ThreadError):
+    """The run's process died again and again, with nothing new on record: the run failed, and nobody takes it up.
+
+    Find out what kills the process; then ``runs retry``, ``Run.retry()`` or ``invoke(None)`` goes on with the run.
+    ``deaths`` is how many died in a row.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, deaths: int) -> None:
+        self.deaths = deaths
+        super().__init__(message, thread_id=thread_id)
+
+
+class NotFinished(_ThreadError, TimeoutError):
+    """A run was not over within the time that was given. It goes on, or waits on; ask again.
+
+    ``status`` is what it is doing, ``pending`` the ids of what it asks.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, status: str, pending: Sequence[str] = ()) -> None:
+        self.status = status
+        self.pending = tuple(pending)
+        super().__init__(message, thread_id=thread_id)
+
+
+class InvalidStart(MilepostError, ValueError):
+    """An idempotency key, an owner, tags or a policy for busy threads is of a wrong type. Nothing was started."""
+
+
+class InvalidSleep(MilepostError, ValueError):
+    """``sleep`` or ``sleep_until`` was given no time, or ``sleep_until`` one without a zone. The run did not pause."""
+
+
+class IdempotencyConflict(_ThreadError):
+    """The idempotency key was used before, with another input, workflow or thread. Nothing was started.
+
+    Use a new key for a new request. ``key`` is the key, ``thread_id`` where its run is.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, key: str) -> None:
+        self.key = key
+        super().__init__(message, thread_id=thread_id)
+
+
 class AlreadyAnswered(NothingToResume):
-    """An interrupt id in the command was answered before (guarantee G4). Nothing was changed."""
+    """An interrupt id in the command was answered before (guarantee G4). Nothing was changed.
+
+    ``actor`` is who answered, where the answer said so.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, actor: str | None = None) -> None:
+        self.actor = actor
+        super().__init__(message, thread_id=thread_id)
 
 
 class UnknownInterrupt(_ThreadError, LookupError):

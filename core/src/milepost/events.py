@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from milepost._struct import Struct
+from milepost.errors import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Event(Struct):
         attempt: which attempt, from 1; for an end, the last one.
         replayed: whether it is told from the record; what it tells of happened before.
         at: when, as ISO 8601 in UTC on the engine's clock. For a replayed event, when it happened.
+        position: the event's number in the thread's journal, where it is told from there by :meth:`Run.events`: it
+            grows, and ``events(after=position)`` goes on after it, in any process.
     """
 
     namespace: Namespace
@@ -45,6 +48,22 @@ class Event(Struct):
     attempt: int = 1
     replayed: bool = False
     at: str = ""
+    position: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """The event's class as a word: ``task_finished`` for :class:`TaskFinished`."""
+        words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__)
+        return words.removeprefix("_")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the event as JSON has it, its ``kind`` included: scalars, lists, and dicts with string keys.
+
+        Times are ISO 8601 text, bytes base64; an exception is an object with ``type`` and ``message``, and what JSON
+        cannot say is its ``repr``.
+        """
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {"kind": self.kind, **{name: _plain(value) for name, value in fields.items()}}
 
 
 class Started(Event):
@@ -119,6 +138,35 @@ class WorkflowUnfinished(Ended):
     """The run stopped at a boundary, and can be continued: Ctrl-C, an abandoned stream, a closed engine."""
 
 
+class TaskRetried(Event):
+    """An attempt at a task failed with ``error``, and another is due, ``at`` the time the failed one ended."""
+
+    error: BaseException
+
+
+class WorkflowResumed(Event):
+    """A session goes on with the run.
+
+    ``how`` is ``claimed`` (after a crash, or handed on), ``resumed`` (with answers, or because a time has come) or
+    ``retried``; ``session`` says which process, ``actor`` who answered, ``answered`` which questions.
+    """
+
+    how: str
+    session: str
+    actor: str | None = None
+    answered: tuple[str, ...] = ()
+
+
+class WorkflowSleeping(Ended):
+    """A workflow waits until a time, ISO 8601 in UTC."""
+
+    until: str
+
+
+class WorkflowAbandoned(Ended):
+    """A newer input closed the run."""
+
+
 class CustomWritten(Event):
     """A body or a task wrote to its :class:`~milepost.StreamWriter`."""
 
@@ -138,3 +186,19 @@ class CheckpointSaved(Event):
     next: tuple[str, ...]
     parent_config: Mapping[str, Any] | None
     tasks: tuple[Mapping[str, Any], ...]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, or its ``repr``."""
+    from milepost import schema
+
+    if isinstance(value, BaseException):
+        return {"type": describe(type(value)), "message": str(value)}
+    if isinstance(value, Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple) and any(isinstance(item, Struct) for item in value):
+        return [_plain(item) for item in value]
+    try:
+        return schema.plain(value)
+    except (schema.Unfit, RecursionError):
+        return repr(value)

@@ -148,7 +148,8 @@ class Question(Struct):
 
     ``schema`` is the JSON Schema of its answer. ``key`` is what its id was made from in place of the call and the
     digest. ``expires`` is when it counts as expired, ISO 8601 in UTC, and ``default`` its answer then. ``refused``
-    says why the body did not take the answer on record: it is void, and the question is asked again.
+    says why the body did not take the answer on record: it is void, and the question is asked again. ``sleeps`` says
+    that nobody is asked: the call waits until it ``expires``.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Question(Struct):
     expires: str | None = None
     default: Value | None = None
     refused: str | None = None
+    sleeps: bool | None = None
 
 
 class Parent(Struct):
@@ -177,6 +179,8 @@ class Started(Struct):
     ``"update"`` where it was no input, ``forked`` the run that this one goes back to. What such a run sees as
     ``previous`` is not what the last run saved: ``base`` carries it, so that pruning may take the original away, and
     ``previous`` is then this record's own position. So it is where many runs were abandoned since the last finished.
+    ``background`` says that nobody waits for it where it was started; what it writes for its followers is recorded.
+    ``principal`` is for whom it was started, ``key`` the idempotency key given then.
     """
 
     kind: ClassVar[str] = "started"
@@ -195,14 +199,21 @@ class Started(Struct):
     context: Value | None = None
     config: Value | None = None  # what is kept of it: see `_config`
     version: int | str | None = None  # of the workflow's code that began the run
+    background: bool | None = None
+    principal: str | None = None
+    key: str | None = None
 
 
 class Claimed(Struct):
-    """A session takes the thread over. From here on no record of an earlier session is legal."""
+    """A session takes the thread over. From here on no record of an earlier session is legal.
+
+    ``died`` says that the session before it did not hand the thread back: its process died, or stood still.
+    """
 
     kind: ClassVar[str] = "claimed"
     at: str
     owner: Owner
+    died: bool | None = None
 
 
 class Outcome(Struct):
@@ -284,8 +295,22 @@ class Observed(Struct):
     above: tuple[int, ...] = ()
 
 
+class Written(Struct):
+    """A custom event: the one of this ``number``, from 1, of the frame ``call``, which is "" for the body.
+
+    It is recorded where others may follow the run than those that called it.
+    """
+
+    kind: ClassVar[str] = "written"
+    call: str
+    name: str
+    number: int
+    at: str
+    value: Value
+
+
 class Interrupted(Struct):
-    """The run pauses with these questions.
+    """The run pauses with these questions; it sleeps where all of them are waits for a time.
 
     ``written`` counts custom events by frame, ``pending`` names calls that still run. ``unfinished`` has the names of
     these and of the calls that wait for an answer, for people who look.
@@ -302,7 +327,8 @@ class Interrupted(Struct):
 class Resumed(Struct):
     """Answers by interrupt id, and the claim of the session that goes on.
 
-    ``expired`` names questions whose time is over: their answer is the question's default, where it has one.
+    ``expired`` names questions whose time is over: their answer is the question's default, where it has one. ``actor``
+    is who answered.
     """
 
     kind: ClassVar[str] = "resumed"
@@ -310,6 +336,7 @@ class Resumed(Struct):
     owner: Owner
     answers: Mapping[str, Value] = MappingProxyType({})
     expired: tuple[str, ...] = ()
+    actor: str | None = None
 
 
 class Retried(Struct):
@@ -373,6 +400,19 @@ class Abandoned(Struct):
     run: str
 
 
+class Keyed(Struct):
+    """An idempotency key is in use; it stands alone in a journal that the key names, and no run is there.
+
+    ``thread`` is where the run is, ``input`` what it was started with.
+    """
+
+    kind: ClassVar[str] = "keyed"
+    at: str
+    workflow: str
+    thread: str
+    input: Value
+
+
 class Deleted(Struct):
     """The thread was deleted: what is before counts no longer. It takes the tail, so that nothing late lands there."""
 
@@ -387,6 +427,7 @@ Record: TypeAlias = (
     | Attempted
     | Begun
     | Observed
+    | Written
     | Interrupted
     | Resumed
     | Retried
@@ -394,6 +435,7 @@ Record: TypeAlias = (
     | Failed
     | Cancelled
     | Abandoned
+    | Keyed
     | Deleted
 )
 
@@ -406,6 +448,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Attempted,
         Begun,
         Observed,
+        Written,
         Interrupted,
         Resumed,
         Retried,
@@ -413,6 +456,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Failed,
         Cancelled,
         Abandoned,
+        Keyed,
         Deleted,
     )
 }
@@ -445,6 +489,7 @@ _PARSE: Final[dict[str, Any]] = {
     "error": _failure,
     "base": _finished,
     "input": _null_value,
+    "value": _null_value,
     "result": _null_value,
     "save": _null_value,
     "context": _null_value,
@@ -455,6 +500,7 @@ _PARSE: Final[dict[str, Any]] = {
     "caused_by": tuple,
     "above": tuple,
     "pending": tuple,
+    "tags": tuple,
     "voids": tuple,
     "answers": lambda raw: {key: _null_value(item) for key, item in raw.items()},
     "questions": lambda raw: tuple(map(_question, raw)),
@@ -519,7 +565,9 @@ class Head(Struct):
     the head of the thread that was started again. ``run`` is the position of the newest run's ``started``, as a hint.
     ``owner`` is None when nobody works on the thread; ``lease`` is how long, in seconds, a watcher must see the head
     unchanged before it may take a running thread over. ``nonce`` recognises one's own compare-and-set whose answer was
-    lost.
+    lost. ``since`` is when the owner took the thread, ISO 8601 in UTC. ``offered`` says that nobody holds a running
+    thread and whoever knows its workflow may go on with it; ``cancel`` that somebody asks the owner to cancel the run,
+    and why. ``principal`` and ``tags`` are the newest run's, for listings.
     """
 
     thread: str
@@ -533,6 +581,11 @@ class Head(Struct):
     lease: float | None = None
     pending: tuple[str, ...] = ()
     wake: float | None = None
+    since: str | None = None
+    offered: bool | None = None
+    cancel: str | None = None
+    principal: str | None = None
+    tags: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the head as one line of ASCII JSON."""

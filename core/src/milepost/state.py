@@ -112,7 +112,10 @@ def tasks(run: RunState, interrupts: tuple[Interrupt, ...]) -> tuple[TaskState, 
     outcomes = list(run.outcomes.values())  # those of a run that pauses may still grow
     found = [_task(run, outcome, _session(starts, position)) for outcome, position in outcomes]
     by_id = {interrupt.id: interrupt for interrupt in interrupts}
-    found += [_question(run, run.questions[id_], "interrupted", (by_id[id_],)) for id_ in run.pending]
+    for id_ in run.pending:
+        question = run.questions[id_]
+        shown = () if question.sleeps else (by_id[id_],)
+        found.append(_question(run, question, "sleeping" if question.sleeps else "interrupted", shown))
     found += [
         _waiting(run, call, attempts)
         for call, attempts in run.attempts.items()
@@ -126,7 +129,7 @@ def answered(run: RunState) -> tuple[TaskState, ...]:
     return _ordered(
         _question(run, question, "answered", ())
         for id_, question in run.questions.items()
-        if id_ in run.answers
+        if id_ in run.answers and not question.sleeps
     )
 
 
@@ -212,13 +215,14 @@ def _failure(error: Failure | None) -> str | None:
 def _question(run: RunState, question: Question, status: str, interrupts: tuple[Interrupt, ...]) -> TaskState:
     return TaskState(
         id=question.call,
-        name="interrupt",
+        name="sleep" if question.sleeps else "interrupt",
         status=status,
         began=run.asked.get(question.id),
         ended=run.answered.get(question.id),
         interrupts=interrupts,
-        kind="question",
+        kind="sleep" if question.sleeps else "question",
         answered=run.answered.get(question.id),
+        actor=run.actors.get(question.id),
         asks=_preview(question.value),
     )
 

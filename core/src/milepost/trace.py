@@ -30,7 +30,8 @@ class TaskState(Struct):
 
     A question began when the run first paused with it; ``answered`` is when its answer came, and its status is
     ``answered`` then. ``asks`` is the beginning of what it asks, as text. ``session`` is the number of the session
-    that wrote the record, counted from 0; None where there is no record of it yet.
+    that wrote the record, counted from 0; None where there is no record of it yet. ``actor`` is who answered, where the
+    answer said so. A wait for a time is of the kind ``sleep``, and ``sleeping`` until it is over.
     """
 
     id: str
@@ -47,6 +48,7 @@ class TaskState(Struct):
     answered: str | None = None
     asks: str | None = None
     session: int | None = None
+    actor: str | None = None
 
 
 class Session(Struct):

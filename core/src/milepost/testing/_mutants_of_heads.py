@@ -123,10 +123,11 @@ class RestsInTheWrongOrder(Split):
 
     caught_by: ClassVar[tuple[str, ...]] = ("C77",)
 
-    def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> None:
+    def rest(self, thread: str, position: int, batch: Batch, swap: Swap) -> bool:
         """Lay a thread down, in place of the final method."""
-        self.swap_head(swap)
+        laid = self.swap_head(swap)
         self.append(thread, position, batch)
+        return laid
 
 
 class ReadsNewerHeads(Mutant):
