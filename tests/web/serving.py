@@ -28,7 +28,7 @@ LONGEST = 10.0
 """Seconds within which every request must be answered, and a server must have ended after SIGTERM."""
 
 
-def until(condition: Callable[[], Any], what: str, patience: float = 8.0) -> Any:
+def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Return what a condition gives once it is true; it is asked again and again."""
     deadline, pause = time.monotonic() + patience, threading.Event()
     while not (given := condition()):
@@ -53,6 +53,8 @@ class Answer:
 
 class WebServer(Server):
     """A web server with an application, its variables and options; the workers are in its process group."""
+
+    forks = True
 
     def __init__(self, folder: Path, application: str, *options: str, **variables: str) -> None:
         super().__init__(folder)

@@ -194,7 +194,17 @@ def test_uwsgi_reloads_and_ends_under_load(site, options):
 
 
 def test_uwsgi_recycles_its_workers_after_some_requests(site):
-    with site(UWSGI, *PLACE, "--processes", "2", "--enable-threads", "--max-requests", "4") as it:
+    with site(
+        UWSGI,
+        *PLACE,
+        "--processes",
+        "2",
+        "--enable-threads",
+        "--max-requests",
+        "4",
+        "--min-worker-lifetime",
+        "1",
+    ) as it:
         with it.visited("run"):
             until(
                 lambda: it.seen() and len(it.workers) >= 6, "six workers, one after the other, have answered"
