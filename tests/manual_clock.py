@@ -12,6 +12,8 @@ class ManualClock:
     def __init__(self) -> None:
         self._moved = threading.Condition()
         self._seconds = 0.0
+        self.waits: list[float] = []
+        """Until when those wait who wait now, in seconds of this clock."""
 
     def now(self) -> datetime:
         """Return the wall clock in UTC: a fixed day, and the seconds since."""
@@ -25,8 +27,10 @@ class ManualClock:
         """Wait until the event is set, which is looked at often, or the clock was moved that far."""
         with self._moved:
             end = self._seconds + seconds
+            self.waits.append(end)
             while not event.is_set() and self._seconds < end:
                 self._moved.wait(0.01)
+            self.waits.remove(end)
         return event.is_set()
 
     def advance(self, seconds: float) -> None:

@@ -29,6 +29,8 @@ NO_IO = {
         "open_checkpointer",  # connects at the first use
         "open_store",
         "set_engine",
+        "sleep",  # suspends, as interrupt does
+        "sleep_until",
         "task",
     },
     milepost.Workflow: {
@@ -37,7 +39,16 @@ NO_IO = {
         "get_output_jsonschema",
         "with_config",
     },
-    milepost.Engine: {"cache_for", "checkpointer_for", "store_for", "closed_error", "drain", "executing"},
+    milepost.Engine: {
+        "begin",
+        "cache_for",
+        "checkpointer_for",
+        "store_for",
+        "closed_error",
+        "drain",
+        "executing",
+    },
+    milepost.Run: set(),
     Store: {"from_url", "reopened", "open", "close", "configure"},
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _ids
-from milepost._declared import I, Place, R, with_thread
+from milepost import _ids, _known
+from milepost._declared import I, Options, Place, R, with_thread
 from milepost._later import later
 from milepost._struct import replace
 from milepost._twin import twin
@@ -57,12 +58,17 @@ else:
     run = later("run")
 
 _SHORTEST: Final = 0.01
-_LONGEST: Final = 0.5
+_LONGEST: Final = 0.25
 _GROWS: Final = 1.5
 
 
 class Background(Upkeep[I, R]):
     """The part of a workflow that runs where nobody waits, and waits for what runs elsewhere."""
+
+    def __init__(self, function: Callable[..., R], options: Options) -> None:
+        super().__init__(function, options)
+        self._known = Adopter(self)
+        _known.add(self._known)
 
     def start(  # noqa: PLR0913 - every one a keyword
         self,
@@ -139,8 +145,8 @@ class Background(Upkeep[I, R]):
     def _begin(self, place: Place, request: _claim.Request) -> Run:
         """Carry out a request, and execute what comes of it in the background."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        slots, name = place.engine.slots, (id(place.checkpointer), place.thread)
-        mine, begun, offered = slots.reserve(name), False, False
+        slots, begun, offered = place.engine.slots, False, False
+        slot = slots.reserve()
         owner, executing = _owner.make(), place.engine.executing()
         end = _owner.ending(owner)
         try:
@@ -149,21 +155,17 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
-            if mine:
-                try:
-                    slots.begin(name, partial(self._execute_alone, place, taken, end), place.engine)
-                    begun = True
-                except RuntimeError:
-                    mine = False
-            if not mine:
+            work = partial(self._execute_alone, place, taken, end)
+            begun = slot is not None and slots.begin(slot, work, place.engine)
+            if not begun:
                 taken.holding.release(offer=True)
                 offered = True
             return self._handle(place, taken.run)
         finally:
             if not begun:
                 end()
-            if mine and not begun:
-                slots.free(name, place.engine)
+                if slot is not None:
+                    slots.free(slot, place.engine)
             if offered:
                 self._submit(place)
             executing.leave()
@@ -171,7 +173,7 @@ class Background(Upkeep[I, R]):
     def _submit(self, place: Place) -> None:
         """Have this process go on with a run when it has a slot, if nobody else does before."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        work = partial(self.adopt, place.engine, place.checkpointer, place.thread)
+        work = partial(self._take_up, self._place_of(place.engine, place.checkpointer, place.thread))
         place.engine.slots.submit((id(place.checkpointer), place.thread), work, place.engine)
 
     def _taken_or_joined(
@@ -216,7 +218,7 @@ class Background(Upkeep[I, R]):
                     raise
             if place.engine.closing:
                 raise place.engine.closed_error()
-            clock.wait(threading.Event(), left)
+            threading.Event().wait(left)
         raise AssertionError  # pragma: no cover - the pauses never end
 
     def _handle(self, place: Place, found: RunState) -> Run:
@@ -252,7 +254,7 @@ class Background(Upkeep[I, R]):
             execution = _running.Execution(plan, _watch.Watch(), taken)
             ended = self._execute(place, execution, taken.holding)
             if isinstance(ended, _running.Asleep):
-                place.engine.recovery.wake_at(ended.until, self, taken.holding.checkpointer, thread)
+                place.engine.recovery.wake_at(ended.until, self._known, taken.holding.checkpointer, thread)
         except EngineClosed:
             taken.holding.release(offer=True)
         except Exception as error:  # noqa: BLE001 - what a run failed with is on record
@@ -260,10 +262,6 @@ class Background(Upkeep[I, R]):
         finally:
             end()
             executing.leave()
-
-    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> Run:
-        """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
-        return self._begin(self._place_of(engine, checkpointer, thread), request)
 
     def _place_of(self, engine: Engine, checkpointer: Checkpointer, thread: str) -> Place:
         return Place(
@@ -276,9 +274,9 @@ class Background(Upkeep[I, R]):
             loop=engine.loop,
         )
 
-    def adopt(self, engine: Engine, checkpointer: Checkpointer, thread: str) -> None:
+    def _take_up(self, place: Place) -> None:
         """Go on with a thread's run where nobody works on it; nothing is raised, as nobody waits."""
-        place = self._place_of(engine, checkpointer, thread)
+        thread = place.thread
         try:
             self._carry_on(place, self._adoption(place))
         except ThreadBusy:
@@ -343,7 +341,7 @@ class Background(Upkeep[I, R]):
                 f"the engine was closed while the run on thread {place.thread!r} went on elsewhere, or slept: what it "
                 f"comes to is on record"
             )
-        place.engine.clock.wait(threading.Event(), min(seconds, _LONGEST))
+        threading.Event().wait(min(seconds, _LONGEST))  # by no clock: whoever closes the engine moves none
 
     def _join(self, place: Place, plan: _running.Plan, watch: _watch.Watch, run: str | None) -> Rested:
         """Go on with a thread's run where nobody does, or wait until it rests and return what became of it."""
@@ -371,11 +369,40 @@ class Background(Upkeep[I, R]):
                 if taken.run.status is _checkpoint.Status.RUNNING:
                     return self._execute(place, _running.Execution(plan, watch, taken), taken.holding)
                 _claim.settle(taken)
-            rested = _outcome.outcome(place.checkpointer, place.thread, taken.run, self.returns)
+            rested = _outcome.outcome(place.checkpointer, place.thread, taken.run, self._step.returns)
             assert rested is not None  # noqa: S101 - an eager request takes what runs
             return rested
         finally:
             end()
+
+
+class Adopter:
+    """What recovery and handles of runs may do with a workflow: the other half of its part for the background."""
+
+    def __init__(self, workflow: Background[Any, Any]) -> None:
+        self._workflow = weakref.ref(workflow)
+        self.name = workflow.name
+        self.returns = workflow._step.returns  # noqa: SLF001 - two halves of one concept
+        self.accepts = workflow._accepts  # noqa: SLF001 - likewise
+
+    def backend(self, engine: Engine) -> Checkpointer | None:
+        """Return where the workflow's threads are on record, on an engine; None where nothing is."""
+        workflow = self._workflow()
+        if workflow is None:
+            return None
+        return engine.checkpointer_for(workflow._origin, workflow._options.checkpointer)  # noqa: SLF001 - likewise
+
+    def adopt(self, engine: Engine, checkpointer: Checkpointer, thread: str) -> None:
+        """Go on with a thread's run, in this OS thread, where nobody else does."""
+        workflow = self._workflow()
+        if workflow is not None:
+            workflow._take_up(workflow._place_of(engine, checkpointer, thread))  # noqa: SLF001 - likewise
+
+    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> None:
+        """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
+        workflow = self._workflow()
+        if workflow is not None:
+            workflow._begin(workflow._place_of(engine, checkpointer, thread), request)  # noqa: SLF001 - likewise
 
 
 def _pauses() -> Iterator[float]:

@@ -367,6 +367,17 @@ def change(taker: Taker, request: Request) -> RunState | None:
         end()
 
 
+def ask_to_cancel(checkpointer: Checkpointer, thread: str, run: int, reason: str | None) -> bool:
+    """Leave word in the head of a thread that somebody holds; False where the run at this position is not under way."""
+    head = checkpointer.load_head(thread)
+    if head is None or head.status is not Status.RUNNING or head.run != run:
+        return False
+    if head.cancel is not None:
+        return True  # once: each change of the head is a sign of life to those who watch it
+    asked = replace(head, version=head.version + 1, nonce=_ids.token(), cancel=reason or "")
+    return checkpointer.swap_head(Swap(head=asked, expected=head.version))
+
+
 def settle(taken: Taken) -> None:
     """Lay a thread down whose run the batch that took it ended or paused, or found so."""
     run = taken.run

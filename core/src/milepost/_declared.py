@@ -6,7 +6,7 @@ import functools
 import typing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from milepost import _inject, _known
+from milepost import _inject
 from milepost._final import Final
 from milepost._later import later
 from milepost._struct import Struct, replace
@@ -92,26 +92,11 @@ class Declared(Generic[I, R]):
         self._nested = replace(self._step, function=_without_final(function, is_async=self._step.is_async))
         functools.update_wrapper(cast(Any, self), function, updated=())
         self.__name__ = self._step.name
-        _known.add(cast(Any, self))  # a subclass adopts
 
     @property
     def name(self) -> str:
         """The workflow's name: the key of its result in ``updates``, and what its threads are bound to."""
         return self._step.name
-
-    @property
-    def returns(self) -> Any:
-        """The declared type of what the workflow returns; of ``entrypoint.final[value, saved]`` the value's."""
-        return self._step.returns
-
-    @property
-    def accepts(self) -> Any:
-        """The declared type of the input."""
-        return self._accepts
-
-    def backend(self, engine: Engine) -> Checkpointer | None:
-        """Return where the workflow's threads are on record, on an engine; None where nothing is."""
-        return engine.checkpointer_for(self._origin, self._options.checkpointer)
 
     @property
     def version(self) -> int | str | None:

@@ -30,7 +30,7 @@ class _Busy:
 class Slots:
     """At most ``size`` runs at once, in threads outside the pool of tasks, for which bodies wait.
 
-    A run is named by a key, and is here once, however often it is brought.
+    A run that waits for a slot is named by a key, and waits once, however often it is brought.
     """
 
     def __init__(self, size: int) -> None:
@@ -42,33 +42,27 @@ class Slots:
         """How many runs are under way here."""
         return len(self._state.get().active)
 
-    def reserve(self, key: Hashable) -> bool:
-        """Take a slot for a run, if one is free; :meth:`begin` or :meth:`free` follows."""
+    def reserve(self) -> Hashable | None:
+        """Take a slot, if one is free, and return its name; :meth:`begin` or :meth:`free` follows."""
         busy = self._state.get()
         with busy.lock:
-            if busy.closed or len(busy.active) >= self.size or key in busy.active:
-                return False
-            busy.active.add(key)
-            return True
+            if busy.closed or len(busy.active) >= self.size:
+                return None
+            name = object()
+            busy.active.add(name)
+            return name
 
-    def free(self, key: Hashable, engine: Any) -> None:
+    def free(self, name: Hashable, engine: Any) -> None:
         """Give a reserved slot back."""
         busy = self._state.get()
-        with busy.lock:
-            busy.active.discard(key)
-            waits = next(iter(busy.waiting), None)
-            work = None if waits is None else busy.waiting.pop(waits)
-        if work is not None:
-            self.submit(waits, work, engine)
+        following = self.next(busy, name)
+        if following is not None:
+            self.begin(*following, engine)
 
-    def begin(self, key: Hashable, work: Work, engine: Any) -> None:
-        """Begin a run in a reserved slot, in a thread of its own.
-
-        Raises:
-            RuntimeError: there is no new thread, as the interpreter ends; the slot is free again.
-        """
+    def begin(self, name: Hashable, work: Work, engine: Any) -> bool:
+        """Begin a run in a slot, in a thread of its own; False where there is none, as the interpreter ends."""
         busy = self._state.get()
-        target = _Worker(self, busy, key, work, engine)
+        target = _Worker(self, busy, name, work, engine)
         thread = threading.Thread(
             target=_context.run_apart, args=(None, engine, target), name="milepost-run", daemon=False
         )
@@ -76,23 +70,22 @@ class Slots:
             thread.start()
         except RuntimeError:
             with busy.lock:
-                busy.active.discard(key)
-            raise
+                busy.active.discard(name)
+            return False
+        return True
 
     def submit(self, key: Hashable, work: Work, engine: Any) -> None:
-        """Begin a run when a slot is free. One that is under way or waits already is left as it is."""
+        """Begin a run when a slot is free. One that is under way under this key is begun again after it."""
         busy = self._state.get()
         with busy.lock:
-            if busy.closed or self.size == 0 or key in busy.active or len(busy.waiting) >= _MOST_WAITING:
+            if busy.closed or self.size == 0:
                 return
-            if len(busy.active) >= self.size:
-                busy.waiting.setdefault(key, work)
+            if key in busy.active or len(busy.active) >= self.size:
+                if len(busy.waiting) < _MOST_WAITING:
+                    busy.waiting.setdefault(key, work)
                 return
             busy.active.add(key)
-        try:
-            self.begin(key, work, engine)
-        except RuntimeError:
-            return  # another process finds it
+        self.begin(key, work, engine)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -102,15 +95,14 @@ class Slots:
             busy.waiting.clear()
 
     def next(self, busy: _Busy, done: Hashable) -> tuple[Hashable, Work] | None:
-        """Return what comes after a run that is over; None where nothing waits."""
+        """Return what comes after a run that is over; None where nothing waits that can begin."""
         with busy.lock:
             busy.active.discard(done)
-            for key in list(busy.waiting):
-                work = busy.waiting.pop(key)
-                if key not in busy.active:
-                    busy.active.add(key)
-                    return key, work
-            return None
+            key = next((key for key in busy.waiting if key not in busy.active), None)
+            if key is None or len(busy.active) >= self.size:
+                return None
+            busy.active.add(key)
+            return key, busy.waiting.pop(key)
 
 
 def _logger() -> Logger:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
-    from milepost import _caching, _clock, _engine, _owner, _travel
+    from milepost import _caching, _claim, _clock, _engine, _owner, _travel
     from milepost import checkpoint as _checkpoint
     from milepost._declared import Place
     from milepost._engine import Engine
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Checkpointer, Head, Owner
 else:
     _caching = later("_caching")
+    _claim = later("_claim")
     _clock = later("_clock")
     _engine = later("_engine")
     _owner = later("_owner")
@@ -105,10 +106,11 @@ class Upkeep(States[I, R]):
     ) -> None:
         """Cancel a thread's newest run; when this returns, it is on record as cancelled.
 
-        A run under way in this process begins no further task; those that have begun are awaited and recorded, and
-        its caller gets ``RunCancelled``. The questions of a run that waits are withdrawn. ``invoke(None)`` goes on
-        with a cancelled run, and asks again under the same ids; a new input abandons it. Cancelling it again does
-        nothing. Called from within the run, this returns at once, and the run stops at its next call into milepost.
+        A run under way begins no further task; those that have begun are awaited and recorded, and its caller gets
+        ``RunCancelled``. Another process that runs it learns of it when it renews its lease, or looks (``poll``). The
+        questions of a run that waits are withdrawn. ``invoke(None)`` goes on with a cancelled run, and asks again under
+        the same ids; a new input abandons it. Cancelling it again does nothing. Called from within the run, this
+        returns at once, and the run stops at its next call into milepost.
 
         Args:
             config: the thread.
@@ -118,7 +120,7 @@ class Upkeep(States[I, R]):
 
         Raises:
             NothingToCancel: the run is over.
-            ThreadBusy: another process runs it.
+            ThreadBusy: a call of this process holds it for longer than a moment.
             TimeoutError: it has not stopped yet, and will when its tasks return.
             WouldBlock: it runs on the event loop of this thread: await :meth:`acancel`.
             UnknownThread, WrongWorkflow, NoCheckpointer, MissingThreadId: as they say.
@@ -131,8 +133,9 @@ class Upkeep(States[I, R]):
             self._check_bound(head)
             execution = _under_way(head)
             if execution is None:
-                if self._cancelled_at_rest(place, reason, clock.monotonic() - began):
+                if self._cancelled_elsewhere(place, head, reason, clock.monotonic() - began):
                     return
+                _check_time(place, timeout, clock.monotonic() - began)
             elif _is_within(execution):
                 execution.cancel(reason)
                 return
@@ -143,14 +146,20 @@ class Upkeep(States[I, R]):
 
     acancel = twin(cancel)
 
-    def _cancelled_at_rest(self, place: Place, reason: str | None, waited: float) -> bool:
-        """Cancel a run that nobody executes; False where a call of this process holds the thread for a moment."""
+    def _cancelled_elsewhere(
+        self, place: Place, head: Head | None, reason: str | None, waited: float
+    ) -> bool:
+        """Cancel a run that nobody executes here; False where it is under way, and will hear of it."""
+        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         try:
             self._change(place, _travel.Cancel(workflow=self.name, reason=reason))
         except ThreadBusy as busy:
-            if waited > _PATIENCE or busy.retry_after:  # another process holds it, which its lease tells
+            if busy.retry_after is not None:  # another process holds it, which its lease tells
+                if head is not None and head.cancel is None:
+                    _claim.ask_to_cancel(place.checkpointer, place.thread, head.run, reason)
+            elif waited > _PATIENCE:
                 raise
-            threading.Event().wait(_POLL_SECONDS)
+            place.engine.clock.wait(threading.Event(), _POLL_SECONDS if waited < 1 else 10 * _POLL_SECONDS)
             return False
         return True
 
@@ -262,6 +271,14 @@ def _under_way(head: Head | None) -> Any:
     if head is None or head.owner is None or not _owner.is_here(head.owner):
         return None
     return _engine.execution_of(head.owner.session)
+
+
+def _check_time(place: Place, timeout: float | None, waited: float) -> None:
+    """Refuse to wait any longer."""
+    if timeout is not None and waited >= timeout:
+        raise TimeoutError(
+            f"the run on thread {place.thread!r} has not stopped in {timeout} s: the process that runs it was asked to"
+        )
 
 
 def _check_loop(execution: Any, thread: str) -> None:

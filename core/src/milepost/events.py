@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from milepost import errors
 from milepost._struct import Struct
-from milepost.errors import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,8 +192,10 @@ def _plain(value: Any) -> Any:
     """Return a value as JSON has it, or its ``repr``."""
     from milepost import schema
 
+    if isinstance(value, errors.TaskFailed):
+        return {"type": value.type_name, "message": value.message}
     if isinstance(value, BaseException):
-        return {"type": describe(type(value)), "message": str(value)}
+        return {"type": errors.describe(type(value)), "message": str(value)}
     if isinstance(value, Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, tuple) and any(isinstance(item, Struct) for item in value):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from milepost import _claim, _following, _ids, _known, _outcome, _owner, _runs, _travel
+from milepost import _claim, _following, _known, _outcome, _owner, _runs, _travel
 from milepost._answers import Resume
 from milepost._run import Returned, pending
-from milepost._struct import replace
 from milepost._twin import iterated_twin, twin
-from milepost.checkpoint import Status, Swap, check_thread_id
+from milepost.checkpoint import Status, check_thread_id
 from milepost.errors import NotFinished, NothingToCancel, ThreadBusy, UnknownThread
 from milepost.question import Command
 
@@ -186,7 +185,7 @@ class Run:
     def _wait(self, seconds: float) -> None:
         self._engine.pool.begin_wait()
         try:
-            self._engine.clock.wait(threading.Event(), seconds)
+            threading.Event().wait(seconds)
         finally:
             self._engine.pool.end_wait()
 
@@ -329,7 +328,7 @@ class Run:
             try:
                 _claim.change(self._taker, _travel.Cancel(workflow=self.workflow, reason=reason))
             except ThreadBusy:
-                if self._cancelled_there(reason):
+                if _claim.ask_to_cancel(self._checkpointer, self._thread, self._position, reason):
                     return
             else:
                 return
@@ -344,11 +343,3 @@ class Run:
             return False
         execution = self._engine.executions.get(head.owner.session)
         return execution is not None and execution.cancel(reason) is not None
-
-    def _cancelled_there(self, reason: str | None) -> bool:
-        """Leave word in the head of a thread that another process holds; False where it is not held any more."""
-        head = self._checkpointer.load_head(self._thread)
-        if head is None or head.status is not Status.RUNNING or head.run != self._position:
-            return False
-        asked = replace(head, version=head.version + 1, nonce=_ids.token(), cancel=reason or "")
-        return self._checkpointer.swap_head(Swap(head=asked, expected=head.version))
