@@ -73,6 +73,21 @@ def asking(number: int) -> list:
     return [doubled, answer]
 
 
+@task
+def ask(key: str) -> int:
+    return interrupt(key, key=key)
+
+
+@entrypoint()
+def both(keys: tuple) -> list:
+    return [each.result() for each in [ask(key) for key in keys]]
+
+
+@entrypoint()
+def asking_and_holding(number: int) -> int:
+    return hold(interrupt(number)).result()
+
+
 @entrypoint()
 def holding(number: int) -> int:
     return double(hold(number).result()).result()
@@ -286,6 +301,25 @@ def test_of_many_answers_at_once_one_counts(engine):
         told = list(people.map(answer, range(8)))
     assert told.count(None) == 1
     assert run.result(PATIENCE) == [4, True]
+
+
+def test_answers_to_questions_side_by_side_may_follow_at_once(engine):
+    run = both.start(("left", "right"), thread_id="t")
+    left, right = asks(run)
+    run.resume({left.id: 1})
+    run.resume({right.id: 2})
+    assert run.result(PATIENCE) == [1, 2]
+
+
+def test_a_second_answer_is_told_so_while_the_run_goes_on_with_the_first(engine):
+    run = asking_and_holding.start(2, thread_id="t")
+    (question,) = asks(run)
+    run.resume({question.id: 5}, actor="ben")
+    assert entered.wait(PATIENCE)
+    with pytest.raises(AlreadyAnswered, match="ben"):
+        run.resume({question.id: 6})
+    gate.set()
+    assert run.result(PATIENCE) == 5
 
 
 def test_an_answer_is_taken_where_nobody_knows_the_workflow(engine, checkpointer, monkeypatch):
