@@ -155,13 +155,14 @@ class Gunicorn(WebServer):
 
 
 class UWSGI(WebServer):
-    """uWSGI with an application; SIGTERM ends it instead of reloading it."""
+    """uWSGI with an application; SIGTERM ends it as a reload ends its workers: they may come to their end."""
 
     program = "uwsgi"
 
     def command(self, path: Path) -> list[str]:
         options = [
-            "--http-socket", f"{HOST}:{self.port}", "--master", "--die-on-term", "--need-app",
+            "--http-socket", f"{HOST}:{self.port}", "--master", "--need-app",
+            "--hook-master-start", "unix_signal:15 gracefully_kill_them_all",
             "--module", self.application, "--home", sys.prefix,
             "--worker-reload-mercy", "8", "--reload-mercy", "8",
         ]  # fmt: skip

@@ -19,6 +19,7 @@ REFUSALS: dict[type[errors.MilepostError], int] = {
     errors.UnknownThread: 404,
     errors.UnknownInterrupt: 404,
     errors.NothingToResume: 409,  # AlreadyAnswered is one of these
+    errors.ThreadBusy: 409,  # another answer is just being worked on: answer again
     errors.InterruptExpired: 410,
     errors.InvalidAnswer: 422,
     errors.IdempotencyConflict: 422,
