@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -86,6 +87,23 @@ def both(keys: tuple) -> list:
 @entrypoint()
 def asking_and_holding(number: int) -> int:
     return hold(interrupt(number)).result()
+
+
+@dataclass
+class Pair:
+    left: int
+    right: int
+
+
+@task
+def pair(number: int) -> Pair:
+    return Pair(number, number)
+
+
+@entrypoint()
+def pairing(number: int) -> int:
+    made = pair(number).result()
+    return made.left + made.right
 
 
 @entrypoint()
@@ -380,6 +398,13 @@ def test_events_tell_what_is_on_record_from_any_position(engine):
     )
     resumed = next(event for event in told if isinstance(event, events.WorkflowResumed))
     assert (resumed.how, resumed.actor, resumed.answered) == ("resumed", "ben", (question.id,))
+
+
+def test_events_show_the_record_of_a_value_whose_class_only_the_task_names(engine):
+    run = pairing.start(2, thread_id="t")
+    assert run.result(PATIENCE) == 4
+    (finished,) = [event for event in run.events() if isinstance(event, events.TaskFinished)]
+    assert "Pair" in str(finished.as_json()["result"])
 
 
 def test_a_follower_is_told_as_it_happens_until_the_run_rests(engine):
