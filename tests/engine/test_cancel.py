@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from milepost import Command, Engine, entrypoint, interrupt, task
-from milepost.checkpoint import Cancelled, Head, Owner, Status, Swap
+from milepost._struct import replace
+from milepost.checkpoint import Cancelled, Owner, Status, Swap
 from milepost.errors import (
     NothingToCancel,
     NothingToResume,
     RunCancelled,
-    ThreadBusy,
     UnknownThread,
     WrongWorkflow,
 )
@@ -236,24 +236,20 @@ def test_another_workflows_run_is_left_alone(engine):
     assert asking.get_state(thread_id="t").status == "interrupted"
 
 
-def test_a_run_that_another_process_holds_is_busy(engine, checkpointer):
+def test_a_run_that_another_process_holds_is_asked_to_stop(engine, checkpointer):
     asking.invoke(1, thread_id="t")
     head = checkpointer.load_head("t")
     owner = Owner(host="elsewhere", boot="b", pid=1, started=1, session="s")
-    held = Head(
-        thread="t",
-        version=head.version + 1,
-        status=Status.RUNNING,
-        workflow="asking",
-        run=0,
-        nonce="n",
-        updated=head.updated,
-        owner=owner,
-        lease=60.0,
-    )
+    held = replace(head, version=head.version + 1, status=Status.RUNNING, nonce="n", owner=owner, lease=60.0)
     assert checkpointer.swap_head(Swap(head=held, expected=head.version))
-    with pytest.raises(ThreadBusy, match="elsewhere"):
-        asking.cancel(thread_id="t")
+    with pytest.raises(TimeoutError, match="was asked to"):
+        asking.cancel(thread_id="t", reason="enough", timeout=0.05)
+    asked = checkpointer.load_head("t")
+    assert (asked.cancel, asked.owner, asked.version) == ("enough", owner, head.version + 2)
+    down = replace(asked, version=asked.version + 1, owner=None, lease=None, nonce="m", cancel=None)
+    assert checkpointer.swap_head(Swap(head=down, expected=asked.version))
+    asking.cancel(thread_id="t", reason="enough")
+    assert asking.get_state(thread_id="t").status == "cancelled"
 
 
 def test_a_run_may_cancel_itself(engine):

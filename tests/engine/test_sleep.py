@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from manual_clock import ManualClock
-from milepost import Command, Engine, entrypoint, interrupt, sleep, sleep_until, task
+from milepost import Command, Engine, _known, entrypoint, interrupt, sleep, sleep_until, task
 from milepost.checkpoint import Status
 from milepost.errors import (
     DivergenceError,
@@ -53,6 +53,12 @@ def naps(seconds: float) -> list:
     first = step("before").result()
     sleep(seconds)
     return [first, step("after").result()]
+
+
+@pytest.fixture(autouse=True)
+def _known_here():
+    """Other modules may have a workflow of the same name: that of this one is known in its tests."""
+    _known.add(naps._known)
 
 
 def until(condition):

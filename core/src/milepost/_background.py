@@ -223,7 +223,7 @@ class Background(Upkeep[I, R]):
 
     def _handle(self, place: Place, found: RunState) -> Run:
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        return run.Run(place.engine, place.checkpointer, place.thread, found)
+        return run.Run(place.engine, place.checkpointer, place.thread, found, self._known)
 
     # -- executing -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,19 +35,23 @@ class Known(Protocol):
         """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
 
 
-_known: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
+_known: dict[str, list[weakref.ref[Known]]] = {}
+_lock = threading.Lock()
 
 
 def add(workflow: Known) -> None:
-    """Make a workflow known; of two with one name the newer counts, as after a module was loaded again."""
-    _known[workflow.name] = workflow
+    """Make a workflow known; of several with one name the newest counts, as after a module was loaded again."""
+    with _lock:
+        alive = [known for known in _known.get(workflow.name, ()) if known() is not None]
+        _known[workflow.name] = [*alive, weakref.ref(workflow)]
 
 
 def known() -> dict[str, Known]:
     """Return all workflows that this process knows, by name."""
-    return dict(_known.items())
+    return {name: workflow for name in list(_known) if (workflow := find(name)) is not None}
 
 
 def find(name: str) -> Known | None:
     """Return the workflow of this name, or None."""
-    return _known.get(name)
+    alive = (known() for known in reversed(_known.get(name, ())))
+    return next((workflow for workflow in alive if workflow is not None), None)

@@ -113,7 +113,7 @@ class Recovery:
         if state.thread is not None or state.over:
             return
         with state.lock:
-            if state.thread is None:
+            if state.thread is None and not self._is_over(state):
                 made = threading.Thread(
                     target=self._watch, args=(state,), name="milepost-recovery", daemon=True
                 )
@@ -137,10 +137,12 @@ class Recovery:
         state = self._state.peek()
         if state is None:
             return
-        state.over = True
+        with state.lock:
+            state.over = True
+            thread = state.thread
         state.look.set()
-        if state.thread is not None and state.thread is not threading.current_thread():
-            state.thread.join()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _is_over(self, state: _Looking) -> bool:
         return state.over or self._engine.closing

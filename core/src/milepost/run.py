@@ -77,7 +77,15 @@ class Run:
     It holds nothing open. Each question to it is answered from the backend, so that all processes see the same.
     """
 
-    def __init__(self, engine: Engine, checkpointer: Checkpointer, thread: str, state: RunState) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        checkpointer: Checkpointer,
+        thread: str,
+        state: RunState,
+        workflow: _known.Known | None = None,
+    ) -> None:
+        self._known = workflow
         self._engine = engine
         self._checkpointer = checkpointer
         self._started = state.started
@@ -181,7 +189,7 @@ class Run:
     @property
     def _types(self) -> tuple[Any, Any]:
         """The declared types of the result and the input, where this process knows the workflow."""
-        workflow = _known.find(self.workflow)
+        workflow = self._known or _known.find(self.workflow)
         return (Any, Any) if workflow is None else (workflow.returns, workflow.accepts)
 
     def _wait(self, seconds: float) -> None:
@@ -295,7 +303,7 @@ class Run:
     aretry = twin(retry)
 
     def _go_on(self, request: _claim.Request) -> None:
-        workflow = _known.find(self.workflow)
+        workflow = self._known or _known.find(self.workflow)
         if workflow is not None:
             workflow.go_on(self._engine, self._checkpointer, self._thread, request)
             return

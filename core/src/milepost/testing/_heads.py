@@ -134,9 +134,9 @@ class Heads:
         driver, thread = Faulty(place.open()), place.thread()
         driver.wake(thread, 0, batch("a"), swap(thread))
         done = head(thread, 2, status=Status.DONE)
-        driver.rest(thread, 1, batch("b"), swap(thread, 2, status=Status.DONE))
+        assert driver.rest(thread, 1, batch("b"), swap(thread, 2, status=Status.DONE))
         assert driver.load_head(thread) == done
-        driver.rest(thread, 2, batch("c"), swap(thread, 2, status=Status.FAILED, nonce="x"))
+        assert not driver.rest(thread, 2, batch("c"), swap(thread, 2, status=Status.FAILED, nonce="x"))
         assert (names(driver, thread), driver.load_head(thread)) == (["a", "b", "c"], done)
         with pytest.raises(PositionTaken):
             driver.rest(thread, 2, batch("d"), swap(thread, 3))

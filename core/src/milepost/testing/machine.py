@@ -174,7 +174,7 @@ class CheckpointerMachine(RuleBasedStateMachine):
         thread = self.known(shape)
         position, batch = self.model.tail(thread), self.batch(text)
         swap = self.swap(thread, right=right, status=status, workflow=workflow, wake=wake)
-        assert self.ask(lambda driver: driver.rest(thread, position, batch, swap)) == ("returned", None)
+        assert self.ask(lambda driver: driver.rest(thread, position, batch, swap)) == ("returned", right)
         assert (self.model.load_head(thread) == swap.head) is right
         return thread, position, batch, swap
 
@@ -227,7 +227,7 @@ class CheckpointerMachine(RuleBasedStateMachine):
             answer = self.ask(lambda driver: driver.append(thread, position, batch))
         else:
             answer = self.ask(lambda driver: driver.rest(thread, position, batch, swap))
-        assert (answer == ("returned", None)) is mine
+        assert (answer[0] == "returned") is mine
         assert self.journal(thread) == before
 
     @precondition(lambda self: self.floors)

@@ -6,7 +6,7 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from milepost.errors import Closed, StorageError, StorageUnavailable
 from milepost.fork import PerProcess
@@ -54,11 +54,19 @@ class Object:
     etag: str
 
 
+class Listed(NamedTuple):
+    """An object as a listing shows it."""
+
+    key: str
+    size: int
+    etag: str
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Keys and sizes, and whether a listing goes on after the last of them."""
+    """What a listing found, and whether it goes on after the last of it."""
 
-    found: list[tuple[str, int]]
+    found: list[Listed]
     more: bool
 
 
@@ -181,7 +189,9 @@ class Client:
             answer = client.list_objects_v2(
                 Bucket=self.place.bucket, Prefix=folder, MaxKeys=min(limit, _PAGE), **begin
             )
-        found = [(entry["Key"], entry["Size"]) for entry in answer.get("Contents", ())]
+        found = [
+            Listed(entry["Key"], entry["Size"], entry.get("ETag", "")) for entry in answer.get("Contents", ())
+        ]
         return Page(found, more=bool(answer.get("IsTruncated")) and bool(found))
 
     def delete(self, keys: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from milepost.errors import StorageUnavailable
@@ -12,13 +13,14 @@ from milepost.fork import PerProcess
 from milepost_s3._layout import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from milepost.checkpoint import Head
-    from milepost_s3._client import Client, Object
+    from milepost_s3._client import Client, Listed, Object
     from milepost_s3._layout import Keys
 
 _REMEMBERED: Final = 4096
+_SHOWN: Final = 50_000  # heads of some 500 bytes
 _ATTEMPTS: Final = 16
 
 
@@ -57,6 +59,31 @@ class _Memory:
                 self._seen.popitem(last=False)
 
 
+class _Shown:
+    """What one process read of the heads it listed, by key: as many as fit, the others are read again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._heads: OrderedDict[str, tuple[str, bytes | None]] = OrderedDict()
+
+    def get(self, key: str, etag: str) -> tuple[bytes | None] | None:
+        """Return what an object with this ETag holds; None where that is not known."""
+        with self._lock:
+            known = self._heads.get(key)
+            if known is None or known[0] != etag:
+                return None
+            self._heads.move_to_end(key)
+            return (known[1],)
+
+    def keep(self, key: str, etag: str, head: bytes | None) -> None:
+        """Remember what was read."""
+        with self._lock:
+            self._heads.pop(key, None)
+            self._heads[key] = (etag, head)
+            while len(self._heads) > _SHOWN:
+                self._heads.popitem(last=False)
+
+
 class Heads:
     """The head objects below one prefix.
 
@@ -68,14 +95,28 @@ class Heads:
         self._client = client
         self._keys = keys
         self._memory = PerProcess(_Memory)
+        self._shown = PerProcess(_Shown)
 
     def load(self, thread: str) -> Entry:
         """Read what is kept of a thread; an entry with nothing in it where there is no object."""
         return self._load(thread)[0]
 
-    def at(self, key: str) -> Entry:
-        """Read what is kept under a listed key; an entry with nothing in it where the object is gone."""
-        return self._decoded(key, self._client.get(key))
+    def listed(self, found: Sequence[Listed]) -> list[tuple[str, bytes | None]]:
+        """Return keys and heads of listed objects; None where there is none, or the object is gone.
+
+        Only what changed since this process listed it last is read, which its ETag tells: who looks for orphans lists
+        all heads again and again.
+        """
+        memory = self._shown.get()
+        heads = {entry.key: known[0] for entry in found if (known := memory.get(entry.key, entry.etag))}
+        stale = [entry.key for entry in found if entry.key not in heads]
+        if stale:
+            objects = self._client.together([partial(self._client.get, key) for key in stale])
+            for key, read in zip(stale, objects, strict=True):
+                heads[key] = self._decoded(key, read).head
+                if read is not None:
+                    memory.keep(key, read.etag, heads[key])
+        return [(entry.key, heads[entry.key]) for entry in found]
 
     def known_floor(self, thread: str) -> int:
         """Return the highest floor that this process knows of, without asking."""

@@ -64,7 +64,7 @@ class Items:
         width = min(scan.limit, _PAGE)
         while True:
             page = self._client.page(folder, after, width)
-            for key, size in page.found:
+            for key, size, _ in page.found:
                 if size:
                     yield self._keys.address(key)
             if not page.more:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from milepost.checkpoint import Capability, Checkpointer, Head, HeadPage
 from milepost.errors import Closed, PositionTaken, StorageError
 from milepost_s3 import _bucket
-from milepost_s3._client import PARALLEL, Settings
+from milepost_s3._client import PARALLEL, Listed, Settings
 from milepost_s3._heads import Heads
 from milepost_s3._layout import STUB, Entry, position_of
 
@@ -152,7 +152,7 @@ class S3Checkpointer(Checkpointer):
         """Return how far a listing shows the journal to go on without a gap: a hint, checked by the caller."""
         while True:
             page = self._client.page(self._keys.journal(thread), self._keys.batch(thread, position - 1))
-            for key, _ in page.found:
+            for key, _, _ in page.found:
                 if position_of(key) != position:
                     return position
                 position += 1
@@ -173,25 +173,22 @@ class S3Checkpointer(Checkpointer):
         after = None if cursor is None else folder + cursor
         found: list[tuple[str, bytes]] = []
         while len(found) <= limit:
-            page = self._client.page(folder, after, PARALLEL * 4)
-            keys = [key for key, _ in page.found]
-            found += self._matching(query, keys)
+            page = self._client.page(folder, after, max(PARALLEL * 4, limit + 1))
+            found += self._matching(query, page.found)
             if not page.more:
                 break
-            after = keys[-1]
+            after = page.found[-1].key
         more = len(found) > limit
         heads = tuple(data for _, data in found[:limit])
         return HeadPage(heads=heads, cursor=found[limit - 1][0].removeprefix(folder) if more else None)
 
-    def _matching(self, query: HeadQuery, keys: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Read heads and return key and bytes of those asked for; one that is gone meanwhile is left out."""
-        if not keys:
-            return []
-        entries = self._client.together([partial(self._heads.at, key) for key in keys])
+    def _matching(self, query: HeadQuery, listed: Sequence[Listed]) -> list[tuple[str, bytes]]:
+        """Return key and bytes of the heads asked for; one that is gone meanwhile is left out."""
+        heads = self._heads.listed(listed)
         return [
-            (key, entry.head)
-            for key, entry in zip(keys, entries, strict=True)
-            if entry.head is not None and query.matches(Head.decode(entry.head, thread=f"(at {key})"))
+            (key, data)
+            for key, data in heads
+            if data is not None and query.matches(Head.decode(data, thread=f"(at {key})"))
         ]
 
     def _prune(self, thread: str, before: int, keep: frozenset[int]) -> None:
@@ -250,7 +247,7 @@ class S3Checkpointer(Checkpointer):
         after = None
         while True:
             page = self._client.page(self._keys.journal(thread), after)
-            for after, size in page.found:
+            for after, size, _ in page.found:
                 position = position_of(after)
                 if position is not None and position >= before:
                     return batches
