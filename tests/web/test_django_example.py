@@ -155,3 +155,10 @@ def test_the_inbox_shows_what_all_articles_wait_for(send_django, start):
 def test_an_article_whose_check_failed_says_with_what(send_django, start):
     place = start("failed", ARTICLE | {"paragraphs": ["Tea.", " "]})
     assert send_django("GET", place, user="ada")[1]["error"] == "ValueError: paragraph 2 is empty"
+
+
+def test_nothing_is_opened_before_the_first_request_of_a_reviewer(send_django, tmp_path):
+    assert send_django("GET", "/inbox", user="ada")[0] == 403
+    assert not (tmp_path / "articles.db").exists()
+    assert send_django("GET", "/inbox", user="grace")[0] == 200
+    assert (tmp_path / "articles.db").exists()

@@ -6,9 +6,9 @@ and the server ended in seconds though runs were under way, which the next one t
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -85,13 +85,19 @@ class Site:
         assert told["result"] in {None, sum(range(STEPS))}
         return told["status"] == "done"
 
-    def check(self) -> None:
-        """Wait until all runs are done and compare the ledger: each step once."""
+    def check(self, killed: frozenset[int] = frozenset()) -> None:
+        """Wait until all runs are done and compare the ledger: each step once, but for those that a kill cut off."""
         for name, thread_id in self.runs.items():
             until(lambda thread_id=thread_id: self.done(thread_id), f"{name} is done")
-        steps = Counter(tuple(line.split()[:2]) for line in self.notes() if not line.startswith("warm"))
-        assert {step: times for step, times in steps.items() if times > 1} == {}
-        assert set(steps) == {(name, str(number)) for name in self.runs for number in range(STEPS)}
+        began: dict[tuple[str, str], list[int]] = {}
+        for line in self.notes():
+            name, number, worker = line.split()
+            if not name.startswith("warm"):
+                began.setdefault((name, number), []).append(int(worker))
+        assert set(began) == {(name, str(number)) for name in self.runs for number in range(STEPS)}
+        assert {
+            step: by for step, by in began.items() if len(by) > 1 and not killed.issuperset(by[:-1])
+        } == {}
 
     def end_and_begin_anew(self, *, finishing: bool = False) -> None:
         """End the server while runs are under way; the next one finishes them.
@@ -182,6 +188,18 @@ def test_gunicorn_recycles_its_workers_after_some_requests(site, options):
                 lambda: it.seen() and len(it.workers) >= 6, "six workers, one after the other, have answered"
             )
         it.check()
+
+
+@options_of({name: GUNICORN[name] for name in ("sync", "gthread-preload")})
+def test_what_a_killed_worker_of_gunicorn_did_not_finish_runs_again_and_nothing_else(site, options):
+    with site(Gunicorn, *PLACE, "--workers", "2", *options) as it:
+        with it.visited("run"):
+            until(lambda: it.seen() and len(it.workers) == 2, "both workers answer")
+            victim = min(it.workers)
+            until(lambda: any(line.endswith(f" {victim}") for line in it.notes()), "it works on a run")
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: it.seen() and len(it.workers) == 3, "another worker has come")
+        it.check(frozenset({victim}))
 
 
 @options_of(UWSGIS)
