@@ -82,7 +82,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests on this interpreter and check the share of branches taken."""
-    _install(session, "tests")
+    _install(session, "tests", "uwsgi")
     _install_servers(session)
     if session.posargs:
         session.run("pytest", *session.posargs)
@@ -160,7 +160,7 @@ def modes(session: nox.Session) -> None:
 @nox.session
 def crash(session: nox.Session) -> None:
     """Run the tests that kill processes."""
-    _install(session, "tests")
+    _install(session, "tests", "uwsgi")
     _install_servers(session)
     session.run("pytest", "-s", "-m", "crash", *session.posargs)
 

@@ -41,6 +41,8 @@ class Server:
     """A server's process on a port of its own, with a folder that outlives it."""
 
     program: str
+    forks = False
+    """Whether it has processes of its own, which then make a group that can be ended as a whole."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,6 +71,7 @@ class Server:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
+                start_new_session=self.forks,
             )
         self._await()
         return self

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -71,6 +72,38 @@ def asking(number: int) -> list:
     answer = interrupt({"double": doubled}, response_schema=bool, key="sure")
     get_stream_writer()("answered")
     return [doubled, answer]
+
+
+@task
+def ask(key: str) -> int:
+    return interrupt(key, key=key)
+
+
+@entrypoint()
+def both(keys: tuple) -> list:
+    return [each.result() for each in [ask(key) for key in keys]]
+
+
+@entrypoint()
+def asking_and_holding(number: int) -> int:
+    return hold(interrupt(number)).result()
+
+
+@dataclass
+class Pair:
+    left: int
+    right: int
+
+
+@task
+def pair(number: int) -> Pair:
+    return Pair(number, number)
+
+
+@entrypoint()
+def pairing(number: int) -> int:
+    made = pair(number).result()
+    return made.left + made.right
 
 
 @entrypoint()
@@ -295,6 +328,25 @@ def test_of_many_answers_at_once_one_counts(engine):
     assert run.result(PATIENCE) == [4, True]
 
 
+def test_answers_to_questions_side_by_side_may_follow_at_once(engine):
+    run = both.start(("left", "right"), thread_id="t")
+    left, right = asks(run)
+    run.resume({left.id: 1})
+    run.resume({right.id: 2})
+    assert run.result(PATIENCE) == [1, 2]
+
+
+def test_a_second_answer_is_told_so_while_the_run_goes_on_with_the_first(engine):
+    run = asking_and_holding.start(2, thread_id="t")
+    (question,) = asks(run)
+    run.resume({question.id: 5}, actor="ben")
+    assert entered.wait(PATIENCE)
+    with pytest.raises(AlreadyAnswered, match="ben"):
+        run.resume({question.id: 6})
+    gate.set()
+    assert run.result(PATIENCE) == 5
+
+
 def test_an_answer_is_taken_where_nobody_knows_the_workflow(engine, checkpointer, monkeypatch):
     run = asking.start(2, thread_id="t")
     asks(run)
@@ -353,6 +405,13 @@ def test_events_tell_what_is_on_record_from_any_position(engine):
     )
     resumed = next(event for event in told if isinstance(event, events.WorkflowResumed))
     assert (resumed.how, resumed.actor, resumed.answered) == ("resumed", "ben", (question.id,))
+
+
+def test_events_show_the_record_of_a_value_whose_class_only_the_task_names(engine):
+    run = pairing.start(2, thread_id="t")
+    assert run.result(PATIENCE) == 4
+    (finished,) = [event for event in run.events() if isinstance(event, events.TaskFinished)]
+    assert "Pair" in str(finished.as_json()["result"])
 
 
 def test_a_follower_is_told_as_it_happens_until_the_run_rests(engine):

@@ -78,6 +78,17 @@ def answers(thread: str, run: RunState, request: Resume, late: tuple[str, ...]) 
     return {id_: _answer(thread, run.questions[id_], answer) for id_, answer in given.items()}
 
 
+def check_unanswered(thread: str, run: RunState, request: Resume) -> None:
+    """Check that no question that is answered by its id was answered before: that is told also while the run goes on.
+
+    Raises:
+        AlreadyAnswered: one was.
+    """
+    for id_ in request.command.by_id or ():
+        if id_ in run.answers:
+            _check_pending(thread, run, id_)
+
+
 def _answer(thread: str, question: Question, answer: object) -> Value:
     described = None if question.schema is None else question.schema.raw
     try:

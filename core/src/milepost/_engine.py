@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 class Startable(Protocol):
     """What ``@entrypoint`` makes, as far as the engine calls it."""
 
-    def start(self, input: Any, config: Any = None, /, **said: Any) -> Run:  # noqa: A002 - LangGraph's name
-        """Start a run in the background."""
+    @property
+    def start(self) -> Callable[..., Run]:
+        """What starts a run in the background."""
 
 
 D = TypeVar("D")

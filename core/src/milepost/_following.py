@@ -22,6 +22,7 @@ from milepost.checkpoint import (
     Started,
     Written,
 )
+from milepost.errors import SignatureInvalid, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,11 +87,13 @@ class Reader:
         return {**body, "at": at, "position": number, **other}
 
     def _decoded(self, value: Value, declared: Any, place: str) -> Any:
+        """Return a value, or the JSON that is on record of it where the classes in it are not known here."""
         raw = dereference(self._checkpointer, self._thread, value).raw
         where = f"thread {self._thread!r}"
-        if declared is Any:
-            return serde.decode(raw, where=where, identity=place)
-        return serde.decode(raw, declared, where=where, identity=place)
+        try:
+            return serde.decode(raw, declared, where=where, identity=place)
+        except (UnknownType, SignatureInvalid):
+            return raw
 
     # -- records -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from milepost import _claim, _following, _known, _outcome, _owner, _runs, _travel
-from milepost._answers import Resume
+from milepost._answers import Resume, check_unanswered
 from milepost._run import Returned, pending
 from milepost._twin import iterated_twin, twin
 from milepost.checkpoint import Status, check_thread_id
@@ -29,6 +29,8 @@ _SHORTEST: Final = 0.005
 _LONGEST: Final = 0.25
 _GROWS: Final = 1.3
 _ATTEMPTS: Final = 16
+_MEANWHILE: Final = 5.0
+"""Seconds for which an answer by id waits while the run goes on with another one."""
 
 
 class Engine(Protocol):
@@ -260,7 +262,8 @@ class Run:
         Raises:
             AlreadyAnswered, NothingToResume, UnknownInterrupt, AmbiguousAnswer, InvalidAnswer, InterruptExpired: as
             they say; nothing was changed.
-            ThreadBusy: somebody works on the thread right now.
+            ThreadBusy: somebody works on the thread. An answer by id is tried for some seconds before, so that people
+                who answer questions side by side do not meet each other.
         """
         run = self._read(self._checkpointer.load_head(self._thread))
         request = Resume(
@@ -270,7 +273,21 @@ class Run:
             answered=bool(run.answers),
             actor=actor,
         )
-        self._go_on(request)
+        clock, pause = self._engine.clock, _SHORTEST
+        end = clock.monotonic() + (
+            _MEANWHILE if request.command.by_id else 0
+        )  # others may be answers to a later question
+        while True:
+            try:
+                return self._go_on(request)
+            except ThreadBusy:
+                run = self._read(self._checkpointer.load_head(self._thread))
+                check_unanswered(self._thread, run, request)
+                left = min(pause, end - clock.monotonic())
+                if left <= 0:
+                    raise
+            self._wait(left)
+            pause = min(pause * _GROWS, _LONGEST)
 
     aresume = twin(resume)
 

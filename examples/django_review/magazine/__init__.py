@@ -1,0 +1,1 @@
+"""A Django project around one app, ``articles``."""
