@@ -166,6 +166,14 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, stop and start processes while 500 runs go on, two minutes on each backend; `-- --seed N` does it again."""
+    _install(session, "tests")
+    _install_servers(session)
+    session.run("python", "tests/chaos/chaos.py", *session.posargs)
+
+
+@nox.session
 def contract(session: nox.Session) -> None:
     """Hold the driver of a URL, given after `--`, to the contract."""
     _install(session, "tests")

@@ -20,11 +20,13 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import workflows  # noqa: E402 - found beside this file
+import recovery_time  # noqa: E402 - found beside this file
+import workflows  # noqa: E402 - likewise
 from audit import audited  # noqa: E402 - likewise
 from ledger import Ledger, extra_starts  # noqa: E402 - likewise
 
@@ -137,7 +139,7 @@ class Clients:
         self.trouble: list[str] = []
         self._threads = [threading.Thread(target=target) for target in (self._start_all, self._answer_all)]
 
-    def __enter__(self) -> Clients:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -270,6 +272,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=50, help="of the measurement of recovery")
     options = parser.parse_args()
     broken = 0
     for backend in options.backend or ("sqlite", "s3", "mongodb"):
@@ -277,6 +280,8 @@ def main() -> int:
             folder = Path(name)
             url = place(backend, folder, stack)
             wrong = ride(url, folder, seed=options.seed, seconds=options.seconds, runs=options.runs)
+            if options.kills and not recovery_time.table(url, folder, kills=options.kills):
+                broken += 1
             if wrong:
                 broken += 1
                 print((folder / "workers.log").read_text(errors="replace")[-4000:])

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -70,7 +71,7 @@ def extra_starts(lines: list[dict]) -> list[Extra]:
             starts.setdefault((line["thread"], line["step"]), []).append(line)
     found = []
     for (thread, step), times in starts.items():
-        for before, again in zip(times, times[1:], strict=False):
+        for before, again in pairwise(times):
             after = deaths.explains(before["process"], before["at"], again["at"])
             if after is None:  # a process that was thawed goes on with what it had decided to begin
                 after = deaths.explains(again["process"], before["at"], again["at"])
