@@ -633,6 +633,22 @@ def test_of_equal_starts_at_once_one_begins(engine, thread):
     assert ran["hold"] == 1 or engine.replay_always
 
 
+def test_a_start_within_a_run_is_made_once_however_often_the_body_runs(engine):
+    @entrypoint()
+    def starts(_: int) -> list:
+        threads = [chain.start(number).thread_id for number in (1, 2, 1)]
+        interrupt("go on?")
+        return threads
+
+    run = starts.start(1, thread_id="t")
+    asks(run)
+    run.resume(True)
+    threads = run.result(PATIENCE)
+    assert len(set(threads)) == 3
+    assert sorted(engine_threads(engine)) == sorted(["t", *threads])
+    assert [engine.run(thread).result(PATIENCE) for thread in threads] == [4, 8, 4]
+
+
 # -- busy threads ------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from milepost import _ids, _known
+from milepost import _context, _ids, _known
 from milepost._declared import I, Options, Place, R, with_thread
 from milepost._later import later
 from milepost._struct import replace
@@ -89,6 +89,8 @@ class Background(Upkeep[I, R]):
         else it is handed on, to this process's next free slot or to another engine with ``recover=True``. What body and
         tasks write is recorded for those who follow the run with :meth:`Run.events`.
 
+        Within a run, a start that is made again, by a replay or another attempt, gives the run that it began before.
+
         Args:
             input: what the run begins with. A run that is interrupted, failed or cut off on the thread is abandoned.
             config: as for :meth:`invoke`.
@@ -109,8 +111,8 @@ class Background(Upkeep[I, R]):
             ThreadBusy: a live run holds the thread, or one that sleeps.
             WrongWorkflow, NotSerializable, InvalidContext, InvalidConfig, EngineClosed: as for :meth:`invoke`.
         """
-        policy = _policy(busy)
-        key, principal = _keys.check("idempotency_key", idempotency_key), _keys.check("owner", owner)
+        policy, principal = _policy(busy), _keys.check("owner", owner)
+        key = _keys.check("idempotency_key", idempotency_key) or self._key_within()
         tagged = _durability.in_config(_with_tags(config, tags), durability)
         said = self._with_thread(tagged, thread_id)[1]
         chosen = said
@@ -141,6 +143,11 @@ class Background(Upkeep[I, R]):
         return self._begin(place, request)
 
     astart = twin(start)
+
+    def _key_within(self) -> str | None:
+        """Return a key for a start within a run, the same whenever that call is made again; None outside of runs."""
+        frame = _context.frame()
+        return None if frame is None else f"{frame.once(f'start {self.name}')}"
 
     def _begin(self, place: Place, request: _claim.Request) -> Run:
         """Carry out a request, and execute what comes of it in the background."""

@@ -178,6 +178,8 @@ class Recovery:
             try:
                 checkpointer = workflow.backend(self._engine)
             except Exception as error:  # noqa: BLE001 - a URL that does not open; its workflow says so when it is called
+                if self._is_over(state):
+                    return
                 self._tell_once(
                     state,
                     "open",
