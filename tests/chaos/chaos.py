@@ -207,7 +207,7 @@ def check_results(engine: Engine, started: dict[str, tuple[str, int]], seconds: 
         except Exception as error:
             wrong.append(f"{thread}: {kind} failed with {error!r}")
         else:
-            expected = number + 200 if kind == "cancelled" else workflows.EXPECTED[kind](number)
+            expected = number + 60 if kind == "cancelled" else workflows.EXPECTED[kind](number)
             if value != expected:
                 wrong.append(f"{thread}: {kind} gave {value!r} instead of {expected!r}")
     return wrong

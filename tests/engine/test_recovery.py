@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from manual_clock import ManualClock
-from milepost import Engine, _known, _owner, entrypoint, interrupt, task
+from milepost import Engine, _known, _owner, entrypoint, interrupt, open_checkpointer, task
 from milepost._ids import token
+from milepost._lease import Watch
 from milepost._struct import replace
 from milepost.checkpoint import Batch, Owner, Started, Status, Swap, Value
 from milepost.errors import Corrupt, RecoveryExhausted
@@ -320,3 +321,28 @@ def test_a_forked_child_has_its_own_threads(tmp_path):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert engine.run("child").result(30) == [0, 1, 2]
     engine.close()
+
+
+def test_who_took_the_head_without_an_answer_knows_it_also_when_word_was_left_in_it(clock):
+    """The model of the journal's rules found this: the head has another version and nonce by then."""
+    from milepost._claim import Start, Taken, Taker, ask_to_cancel, take
+
+    driver = open_checkpointer("memory://?atomic_head=false&checked_tail=false")
+    swap_head, lost = driver.swap_head, iter((True,))
+
+    def answerless(swap):
+        swapped = swap_head(swap)
+        if next(lost, False):
+            assert ask_to_cancel(driver, "t", swap.head.run, "enough")
+            return False
+        return swapped
+
+    driver.swap_head = answerless
+    taker = Taker(checkpointer=driver, thread="t", clock=clock, watch=Watch(clock), lease=LEASE)
+    owner = _owner.begin()
+    try:
+        taken = take(taker, Start(workflow="steps", input=Value(raw=1)), owner)
+    finally:
+        _owner.end(owner)
+    assert isinstance(taken, Taken)
+    assert driver.load_head("t").owner == owner

@@ -43,6 +43,7 @@ STEPS = {
     "record": holding.record,
     "rest": holding.rest,
     "late": holding.late,
+    "ask": holding.ask,
     "reclaim": taking.reclaim,
     "claim": taking.claim,
     "lower": taking.lower,
@@ -52,7 +53,7 @@ STEPS = {
     "erase": housekeeping.erase,
     "delete": housekeeping.take,
 }
-_UNTOUCHED = frozenset({"idle", "prune", "delete", "late"})
+_UNTOUCHED = frozenset({"idle", "prune", "delete", "late", "ask"})
 """Where a crash leaves the same as if the process had never begun, or were done."""
 
 _STATUS = {"interrupted": INTERRUPTED, "failed": FAILED, "finished": DONE}
@@ -105,7 +106,7 @@ class Model:
     def _command(self, state: State, command: str) -> Step:
         turn = self._turn(state._replace(sessions=state.sessions + 1), 0)
         process = Process(session=state.sessions, command=command)
-        if command in ("prune", "delete"):
+        if command in ("prune", "delete", "ask"):
             return turn.go(process, f"is to {command}", at=command, head=state.head)
         return taking.look(turn, process, f"is to {command}")
 

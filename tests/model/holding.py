@@ -114,18 +114,19 @@ def _rest(turn: Turn, process: Process, swap: Swap | None) -> Iterator[Step]:
         elif how.answer == "moved" and not how.turn.is_own(process):
             yield from _rest(turn, process, None)
         elif how.answer == "ok" or how.turn.is_own(process):
-            yield _rested(how.turn, process, label)
+            yield _rested(how.turn, process, label, moved=swap is None)
         elif how.turn.lost_sight(process):
             yield how.turn.tell(process, f"{label}: pruned, nobody knows")
         else:
             yield _fenced(how.turn, process, label)
 
 
-def _rested(turn: Turn, process: Process, label: str) -> Step:
+def _rested(turn: Turn, process: Process, label: str, *, moved: bool = False) -> Step:
     violation = turn.not_kept(process.position, process.batch)
     paused = process.batch is not None and process.batch.records[-1].kind != "finished"
     command = "late" if turn.scope.late and paused else "rested"
-    after = "lower" if not turn.backend.atomic and process.command != "early" else command
+    apart = not turn.backend.atomic or (moved and "ask" in turn.scope.commands)
+    after = "lower" if apart and process.command != "early" else command
     if after == "rested":
         return turn.tell(process, label, violation)
     return turn.go(
@@ -161,6 +162,17 @@ def _send_renewal(turn: Turn, process: Process) -> Iterator[Step]:
             yield how.go(process, label, head=head)
         else:
             yield _fenced(how.turn, process, f"{label}: moved")
+
+
+def ask(turn: Turn) -> Iterator[Step]:
+    """Leave word for the owner in the head: a change that does not take the thread."""
+    process, head = turn.process, turn.process.head
+    if head is None or head.owner is None:
+        yield turn.tell(process, "finds nobody to ask")
+        return
+    swap = Swap(head._replace(version=head.version + 1, nonce=process.session), head.version)
+    for how in turn.send(swap):
+        yield how.turn.tell(process, f"asks session {head.owner} to stop{how}")
 
 
 def _send_release(turn: Turn, process: Process) -> Iterator[Step]:

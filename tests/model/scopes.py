@@ -84,6 +84,17 @@ DELETING: Final = Scope(
     ends=("finished",),
 )
 
+ASKING: Final = Scope(
+    name="requests to the owner",
+    begin=("started",),
+    alive=True,
+    commands=("ask", "continue"),
+    sessions=2,
+    ends=("finished",),
+    renewals=True,
+    releases=True,
+)
+
 ALL: Final = (
     STARTING,
     ANSWERING,
@@ -96,6 +107,7 @@ ALL: Final = (
     PRUNING,
     FREEZING,
     DELETING,
+    ASKING,
 )
 
 MORE: Final = int(os.environ.get("MILEPOST_TEST_MODEL_DEPTH", "0"))

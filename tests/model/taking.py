@@ -26,6 +26,8 @@ def look(turn: Turn, process: Process, label: str) -> Step:
     """Read the head, and go on to read the journal."""
     head = turn.state.head
     raised = process.raised and process.swap is not None and head == process.swap.head
+    if turn.rules.knows_own_head and head is not None and head.owner == process.session:
+        raised = True  # also where somebody has left word in it since
     if not raised and head is not None and head.owner == process.session:
         return turn.tell(process, f"{label}: told busy", "told that the thread is busy, by its own head")
     return turn.go(
@@ -227,11 +229,16 @@ def claim(turn: Turn) -> Iterator[Step]:
 
 
 def lower(turn: Turn) -> Iterator[Step]:
-    """Lower the head at the version held; where somebody moved it, it is left alone."""
+    """Lower the head at the version held; where somebody moved it and did not take it, once more."""
     process = turn.process
     assert process.swap is not None
     for how in turn.send(process.swap):
         label = f"lowers the head to {process.swap.head.status}{how}"
+        head = how.state.head
+        if how.answer == "moved" and head is not None and head.owner == process.session:
+            again = process.swap.head._replace(version=head.version + 1)
+            yield how.go(process, f"{label}: moved", swap=Swap(again, head.version))
+            continue
         after = "rest" if process.batch is not None and process.command == "early" else "idle"
         if after == "rest":
             yield how.go(process, label, at="rest")

@@ -309,7 +309,9 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     try:
         for attempt in range(_ATTEMPTS):
             head = taker.checkpointer.load_head(taker.thread)
-            if mine is None or head != mine:
+            if head is not None and head.owner == owner:
+                mine = head  # raised before, without an answer; somebody may have left word in it since
+            elif mine is None or head != mine:
                 mine = None
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
