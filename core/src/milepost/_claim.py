@@ -309,10 +309,9 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     try:
         for attempt in range(_ATTEMPTS):
             head = taker.checkpointer.load_head(taker.thread)
-            if head is not None and head.owner == owner:
-                mine = head  # raised before, without an answer; somebody may have left word in it since
-            elif mine is None or head != mine:
-                mine = None
+            # Raised before, perhaps without an answer; somebody may have left word in it since.
+            mine = head if head is not None and head.owner == owner else None
+            if mine is None:
                 _check_free(taker, head)
             state = read_thread(taker.checkpointer, taker.thread, head)
             _bring_near(taker.checkpointer, state, request)
@@ -457,10 +456,16 @@ def _raised(
             lease=taker.lease,
             since=now,
             principal=None if started is None else started.principal,
-            tags=request.tags if isinstance(request, Start) else tags,
+            tags=tags if first is None else _tags(request),
         ),
         expected=None if head is None else head.version,
     )
+
+
+def _tags(request: Request) -> tuple[str, ...]:
+    """Return the tags of the run that a request begins."""
+    start = getattr(request, "start", request)
+    return start.tags if isinstance(start, Start) else ()
 
 
 def _lower(taker: Taker, head: Head, owner: Owner) -> None:

@@ -251,8 +251,14 @@ class Engine:
 
     arun = twin(run)
 
-    def begin(self) -> None:
-        """Begin to recover in this process now, not only when the engine is first used; where ``recover`` is set."""
+    def begin(self, *, recover: bool | None = None) -> None:
+        """Begin to recover in this process now, and not only when the engine is first used.
+
+        Args:
+            recover: whether to recover at all, in place of what the engine was made with.
+        """
+        if recover is not None:
+            self.recovery.adopts = recover
         self.recovery.used()
 
     # -- life ----------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ class ThreadInfo(Struct):
     """A thread as its head shows it.
 
     ``updated`` is when the head last changed, ISO 8601 in UTC; ``pending`` the ids of what is asked; ``owner`` who
-    works on it now. A ``running`` thread without a living owner was cut off: ``invoke(None)`` goes on with it.
+    works on it now. A ``running`` thread without a living owner was cut off: ``invoke(None)`` goes on with it, or an
+    engine that recovers. ``principal`` is for whom its newest run was started (``start(owner=…)``), ``tags`` its tags.
     """
 
     thread_id: str
@@ -39,6 +40,8 @@ class ThreadInfo(Struct):
     updated: str
     pending: tuple[str, ...] = ()
     owner: Owner | None = None
+    principal: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class PendingInterrupts(Struct):
@@ -77,6 +80,8 @@ class Threads:
             updated=head.updated,
             pending=head.pending,
             owner=head.owner,
+            principal=head.principal,
+            tags=head.tags,
         )
 
     def _listed(self, checkpointer: Checkpointer, query: HeadQuery, limit: int | None) -> Iterator[Head]:

@@ -153,6 +153,21 @@ class Retry(Struct):
         return go_on(run, owner, now, None)
 
 
+class Fork(Struct):
+    """Begin a run with the input of an earlier one, of this thread or another; an open run is abandoned."""
+
+    start: Start
+
+    @property
+    def workflow(self) -> str:
+        """The workflow of both."""
+        return self.start.workflow
+
+    def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...]:
+        """Return the records."""
+        return begin(state, self.start, owner, now, source="fork")
+
+
 class Close(Struct):
     """Abandon the newest run where it is open."""
 

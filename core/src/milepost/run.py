@@ -302,26 +302,56 @@ class Run:
 
     aretry = twin(retry)
 
-    def _go_on(self, request: _claim.Request) -> None:
+    def fork(self, thread_id: str | None = None) -> Run:
+        """Begin a new run with this one's input, and what it saw as ``previous``; an open run there is abandoned.
+
+        Args:
+            thread_id: where; on this run's thread by default.
+
+        Raises:
+            ThreadBusy: somebody works on that thread.
+            WrongWorkflow: it belongs to another workflow.
+            UnknownCheckpoint: what this run saw was pruned.
+        """
+        thread = self._thread if thread_id is None else check_thread_id(thread_id)
+        started, state = self._started, _runs.find(self._checkpointer, self._thread, self.id)
+        origin = _claim.Origin(run=self.id, base=_runs.seen(self._checkpointer, self._thread, state))
+        start = _claim.Start(
+            workflow=self.workflow,
+            input=started.input,
+            origin=origin,
+            context=started.context,
+            config=started.config,
+            version=started.version,
+            background=True,
+            principal=started.principal,
+            tags=self.tags,
+        )
+        self._go_on(_travel.Fork(start=start), thread)
+        return found(self._engine, self._checkpointer, thread)
+
+    afork = twin(fork)
+
+    def _go_on(self, request: _claim.Request, thread: str | None = None) -> None:
+        thread = self._thread if thread is None else thread
         workflow = self._known or _known.find(self.workflow)
         if workflow is not None:
-            workflow.go_on(self._engine, self._checkpointer, self._thread, request)
+            workflow.go_on(self._engine, self._checkpointer, thread, request)
             return
         owner = _owner.make()
         end = _owner.ending(owner)
         try:
             _owner.enter(owner)
-            taken = _claim.take(self._taker, request, owner)
+            taken = _claim.take(self._taker(thread), request, owner)
             if isinstance(taken, _claim.Taken):
                 taken.holding.release(offer=True)
         finally:
             end()
 
-    @property
-    def _taker(self) -> _claim.Taker:
+    def _taker(self, thread: str) -> _claim.Taker:
         return _claim.Taker(
             checkpointer=self._checkpointer,
-            thread=self._thread,
+            thread=thread,
             clock=self._engine.clock,
             watch=self._engine.watch,
             lease=self._engine.lease,
@@ -351,7 +381,9 @@ class Run:
             if self._cancelled_here(head, reason):
                 return
             try:
-                _claim.change(self._taker, _travel.Cancel(workflow=self.workflow, reason=reason))
+                _claim.change(
+                    self._taker(self._thread), _travel.Cancel(workflow=self.workflow, reason=reason)
+                )
             except ThreadBusy:
                 if _claim.ask_to_cancel(self._checkpointer, self._thread, self._position, reason):
                     return

@@ -1,4 +1,4 @@
-"""The command line: ``milepost drivers``, ``milepost copy``, ``milepost store``, ``milepost --version``."""
+"""The command line: ``milepost drivers``, ``copy``, ``store``, ``runs``, ``inbox``, ``doctor``, ``worker``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from milepost._cli import _copy, _drivers, _store
+from milepost._cli import _copy, _doctor, _drivers, _inbox, _runs, _store, _worker
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     _drivers.add_to(commands)
     _copy.add_to(commands)
     _store.add_to(commands)
+    _runs.add_to(commands)
+    _inbox.add_to(commands)
+    _doctor.add_to(commands)
+    _worker.add_to(commands)
     return parser
 
 
