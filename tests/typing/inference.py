@@ -20,6 +20,7 @@ from milepost import (
     Interrupt,
     MemorySaver,
     RetryPolicy,
+    Run,
     RunnableConfig,
     Runtime,
     StateSnapshot,
@@ -29,6 +30,7 @@ from milepost import (
     TimeoutPolicy,
     Workflow,
     as_completed,
+    busy,
     entrypoint,
     events,
     get_config,
@@ -42,9 +44,10 @@ from milepost import (
     interrupt,
     open_checkpointer,
     open_store,
+    sleep,
     task,
 )
-from milepost.checkpoint import Checkpointer
+from milepost.checkpoint import Checkpointer, Status
 from milepost.store import Item, Store
 
 
@@ -83,6 +86,15 @@ def writing() -> None:
     cheap.invoke("text", thread_id="t", durability="exit")
     cheap.invoke("text", {"max_concurrency": 2, "durability": "async"}, thread_id="t")
     cheap.invoke("text", durability="later")  # type: ignore[arg-type]
+    run = cheap.start("text", owner="ann", idempotency_key="k", tags=["a"], busy=busy.wait(5))
+    assert_type(run, Run)
+    assert_type(run.status, Status)
+    assert_type(run.interrupts, tuple[Interrupt, ...])
+    assert_type(next(run.events(after=3)).position, int | None)
+    assert_type(cheap.invoke("text", thread_id="t", busy="join"), Any)
+    sleep(timedelta(days=1))
+    sleep(1.5)
+    sleep("a day")  # type: ignore[arg-type]
 
 
 def forgetting(cache: InMemoryCache) -> None:
