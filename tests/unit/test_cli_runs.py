@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -318,3 +322,54 @@ def test_verdicts_on_what_rests(url, engine, waiting):
 def test_a_backend_that_cannot_be_reached_is_a_failure(ask):
     assert ask("doctor", "nosuch://x")[0] == 2
     assert ask("runs", "ls", "nosuch://x")[0] == 2
+
+
+# -- worker ------------------------------------------------------------------------------------------------------------
+
+FLOWS = """
+import os
+from milepost import Engine, entrypoint
+
+@entrypoint()
+def worked(number):
+    return 2 * number
+
+engine = Engine(checkpointer=f"sqlite:///{os.getcwd()}/runs.db", poll=0.05)
+"""
+
+
+@pytest.fixture
+def handlers():
+    """Handlers of signals as they were before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    milepost.set_engine(None)
+
+
+def test_a_worker_goes_on_with_runs_until_a_signal_comes(tmp_path, monkeypatch, handlers, ask):
+    (tmp_path / "cli_flows.py").write_text(FLOWS)
+    (tmp_path / "cli_more.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    web = Engine(checkpointer=f"sqlite:///{tmp_path}/runs.db", background=0)
+    found = []
+
+    def client():
+        while signal.getsignal(signal.SIGINT) == handlers[signal.SIGINT]:
+            pass
+        found.append(web.start(sys.modules["cli_flows"].worked, 21).result(PATIENCE))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    calling = threading.Thread(target=client)
+    calling.start()
+    code, _, err = ask("worker", "cli_flows:engine", "--import", "cli_more")
+    calling.join()
+    assert (code, found) == (0, [42])
+    assert "worked" in err
+    assert "ends at task boundaries" in err
+    assert "cli_more" in sys.modules
+    for name in ("cli_flows", "cli_more"):
+        sys.modules.pop(name)
+    web.close()
