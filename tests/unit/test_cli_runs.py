@@ -319,6 +319,48 @@ def test_verdicts_on_what_rests(url, engine, waiting):
     assert verdict_of(head, None, now).why == "no run is on record"
 
 
+def test_doctor_watches_leases_of_other_hosts_for_as_long_as_they_last(ask, url, engine, waiting):
+    with milepost.open_checkpointer(url) as driver:
+        head = driver.load_head("t1")
+        other = Owner(host="elsewhere", boot="b", pid=1, started=1, session="s")
+        held = replace(
+            head, version=head.version + 1, status=Status.RUNNING, owner=other, lease=0.1, nonce="n"
+        )
+        assert driver.swap_head(Swap(head=held, expected=head.version))
+        run = read_thread(driver, "t1", held).run
+    run.status = Status.RUNNING
+    assert verdict_of(held, run, datetime.now(UTC), still=True).stuck  # noqa: TID251 - a time is all that is needed
+    code, out, err = ask("doctor", url, "--lease-wait", "-o", "json")
+    assert "watches 1 leases" in err
+    assert code in {0, 1}
+    assert json.loads(out)[0]["held_by"] == "process 1 on elsewhere"
+
+
+def test_doctor_names_what_cannot_be_read(ask, url, engine, waiting, monkeypatch):
+    def broken(*_):
+        raise milepost.errors.Corrupt("batch 0 cannot be read")
+
+    monkeypatch.setattr("milepost._cli._doctor.read_thread", broken)
+    code, out, _ = ask("doctor", url, "-o", "json")
+    assert (code, json.loads(out)[0]["why"]) == (1, "batch 0 cannot be read")
+
+
+def test_doctor_tells_a_parked_run_from_one_that_failed(url, engine, waiting):
+    now = datetime.now(UTC)  # noqa: TID251 - a time is all that is needed
+    failed(engine)
+    with milepost.open_checkpointer(url) as driver:
+        head = driver.load_head("t2")
+        run = read_thread(driver, "t2", head).run
+    assert not verdict_of(head, run, now).stuck
+    run.failed = replace(
+        run.failed,
+        error=replace(run.failed.error, type="milepost.errors.RecoveryExhausted", message="died 6 times"),
+    )
+    assert (verdict_of(head, run, now).stuck, verdict_of(head, run, now).why) == (True, "died 6 times")
+    run.status = Status.CANCELLED
+    assert verdict_of(head, run, now).why == "is cancelled"
+
+
 def test_a_backend_that_cannot_be_reached_is_a_failure(ask):
     assert ask("doctor", "nosuch://x")[0] == 2
     assert ask("runs", "ls", "nosuch://x")[0] == 2

@@ -331,3 +331,61 @@ def test_a_forgotten_thread_is_watched_from_the_start(backend, clock):
 
 def test_a_head_without_a_lease_may_be_taken_at_once(backend, clock):
     assert Watch(clock).remaining(backend, make_head(None, lease=None)) == 0
+
+
+# -- word left in the head ----------------------------------------------
+
+
+def leave_word(backend, reason="enough"):
+    head = backend.load_head("t")
+    asked = replace(head, version=head.version + 1, nonce=token(), cancel=reason)
+    assert backend.swap_head(Swap(head=asked, expected=head.version))
+
+
+def test_an_owner_hears_of_a_request_when_it_renews(backend, clock, holding):
+    heard = []
+    holding.cancel = heard.append
+    leave_word(backend)
+    clock.advance(LEASE / 3)
+    holding.renew()
+    assert heard == ["enough"]
+    assert not holding.lost
+    assert not holding.is_stale
+    clock.advance(LEASE + 1)
+    assert holding.is_stale
+
+
+def test_a_head_with_word_left_in_it_is_laid_down_all_the_same(backend, clock, holding):
+    leave_word(backend, "")
+    holding.rest(0, some_batch(holding), Status.DONE)
+    head = backend.load_head("t")
+    assert (head.status, head.owner, head.cancel) == (Status.DONE, None, None)
+
+
+def test_a_thread_is_handed_on_with_the_word_left_in_it(backend, clock, holding):
+    leave_word(backend)
+    holding.release(offer=True)
+    head = backend.load_head("t")
+    assert (head.status, head.owner, head.offered, head.cancel) == (Status.RUNNING, None, True, "enough")
+
+
+def test_a_thread_is_settled_with_word_left_in_it(backend, clock, holding):
+    leave_word(backend)
+    holding.settle(Status.CANCELLED, 0)
+    assert (backend.load_head("t").status, backend.load_head("t").owner) == (Status.CANCELLED, None)
+
+
+def test_a_head_that_was_taken_is_not_laid_down(backend, clock, holding):
+    taken = take_over(backend)
+    holding.settle(Status.DONE, 0)
+    assert backend.load_head("t") == taken
+
+
+def test_a_watch_forgets_what_is_not_listed_any_more(backend, clock, holding):
+    watch, head = Watch(clock), backend.load_head("t")
+    assert watch.remaining(backend, head) == head.lease
+    clock.advance(10)
+    watch.keep_only(backend, {"t"})
+    assert watch.remaining(backend, head) == head.lease - 10
+    watch.keep_only(backend, set())
+    assert watch.remaining(backend, head) == head.lease

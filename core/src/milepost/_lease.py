@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 _ATTEMPTS: Final = 8
-_DOWN: Final[dict[str, object]] = {"owner": None, "lease": None, "since": None, "cancel": None}
+_BACK: Final[dict[str, object]] = {"owner": None, "lease": None, "since": None}
 """What no head says whose thread nobody holds."""
+_DOWN: Final[dict[str, object]] = {**_BACK, "cancel": None}
+"""Nor that of a run which rests: a request to cancel it came too late, or was carried out."""
 
 
 class Holding:
@@ -133,7 +135,7 @@ class Holding:
             if not self._over and not self.lost and self._process == os.getpid():
                 self._over = True
                 self._look_if_unsure()
-                down = {**_DOWN, "cancel": self._head.cancel, "offered": offer or None}
+                down = {**_BACK, "offered": offer or None}
                 if not self.checkpointer.swap_head(self._next(**down)):
                     self._lower(down)
 
