@@ -186,9 +186,16 @@ def test_joining_what_comes_to_ask_or_to_sleep(engine):
             assert found == expected
 
 
-def test_joining_what_is_cancelled_raises_that(engine):
-    run = edge_holds.start(3, thread_id="t")
+def test_joining_what_is_cancelled_raises_that(engine, monkeypatch):
+    run, attached = edge_holds.start(3, thread_id="t"), threading.Event()
     assert entered.wait(PATIENCE)
+    joining = milepost.Workflow._join
+
+    def join_and_say(*given):
+        attached.set()
+        return joining(*given)
+
+    monkeypatch.setattr(milepost.Workflow, "_join", join_and_say)
 
     def join():
         with engine:
@@ -196,6 +203,7 @@ def test_joining_what_is_cancelled_raises_that(engine):
 
     with ThreadPoolExecutor(1) as other:
         joined = other.submit(join)
+        assert attached.wait(PATIENCE)
         run.cancel("enough")
         gate.set()
         with pytest.raises(RunCancelled):
