@@ -10,7 +10,6 @@ import threading
 import pytest
 
 from milepost import Engine
-from milepost._cli import main
 
 pytestmark = pytest.mark.crash
 
@@ -99,24 +98,3 @@ def test_a_worker_ends_at_a_task_boundary_and_another_finishes(place, number):
     assert second.wait() == 0
     assert (place / "ledger").read_text().split() == [str(n) for n in range(6)]  # no step twice
     web.close()
-
-
-@pytest.mark.parametrize(
-    ("spec", "why"),
-    [
-        ("flows", "names no engine"),
-        ("nowhere:engine", "there is no module"),
-        ("flows:nothing", "has no"),
-        ("flows:os", "and no engine"),
-    ],
-)
-def test_a_wrong_spec_is_named(place, capsys, spec, why):
-    assert main(["worker", spec]) == 2
-    assert why in capsys.readouterr().err
-
-
-def test_a_worker_that_could_execute_nothing_says_so(place, capsys):
-    (place / "webs.py").write_text("import milepost\nengine = milepost.Engine(background=0)\n")
-    assert main(["worker", "webs:engine"]) == 2
-    assert "background=0" in capsys.readouterr().err
-    sys.modules.pop("webs", None)

@@ -390,11 +390,19 @@ def handlers():
     milepost.set_engine(None)
 
 
-def test_a_worker_goes_on_with_runs_until_a_signal_comes(tmp_path, monkeypatch, handlers, ask):
+@pytest.fixture
+def flows(tmp_path, monkeypatch):
+    """A folder with a module that has an engine and a workflow, in which the worker is started."""
     (tmp_path / "cli_flows.py").write_text(FLOWS)
     (tmp_path / "cli_more.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
+    yield tmp_path
+    for name in ("cli_flows", "cli_more", "cli_webs"):
+        sys.modules.pop(name, None)
+
+
+def test_a_worker_goes_on_with_runs_until_a_signal_comes(flows, tmp_path, handlers, ask):
     web = Engine(checkpointer=f"sqlite:///{tmp_path}/runs.db", background=0)
     found = []
 
@@ -412,6 +420,24 @@ def test_a_worker_goes_on_with_runs_until_a_signal_comes(tmp_path, monkeypatch, 
     assert "worked" in err
     assert "ends at task boundaries" in err
     assert "cli_more" in sys.modules
-    for name in ("cli_flows", "cli_more"):
-        sys.modules.pop(name)
     web.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("cli_flows", "names no engine"),
+        ("nowhere:engine", "there is no module"),
+        ("cli_flows:nothing", "has no"),
+        ("cli_flows:os", "and no engine"),
+    ],
+)
+def test_a_wrong_spec_is_named(flows, ask, spec, why):
+    code, _, err = ask("worker", spec)
+    assert (code, why in err) == (2, True)
+
+
+def test_a_worker_that_could_execute_nothing_says_so(flows, ask):
+    (flows / "cli_webs.py").write_text("import milepost\nengine = milepost.Engine(background=0)\n")
+    code, _, err = ask("worker", "cli_webs:engine")
+    assert (code, "background=0" in err) == (2, True)
