@@ -389,3 +389,10 @@ def test_a_nested_run_that_sleeps_on_another_thread_has_no_outcome_when_the_run_
     run.retry()
     clock.advance(3600)
     assert run.result(PATIENCE) == ["before", "after"]
+
+
+def test_a_copied_thread_that_sleeps_is_woken_too(engine, checkpointer, clock):
+    run = naps.start(3600, thread_id="t")
+    until(lambda: run.status == "sleeping")
+    naps.copy_thread("t", "u")
+    assert checkpointer.load_head("u").wake == checkpointer.load_head("t").wake
