@@ -711,3 +711,18 @@ def test_an_interrupted_run_that_was_joined_gives_its_questions(engine):
     asks(run)
     assert asking.invoke(Command(resume=True), thread_id="t") == [4, True]
     assert run.result() == [4, True]
+
+
+def test_who_waits_for_a_thread_holds_no_slot_that_the_thread_needs(checkpointer):
+    @entrypoint()
+    def naps(_: int) -> str:
+        milepost.sleep(0.3)
+        return "up"
+
+    with Engine(checkpointer=checkpointer, background=1, poll=0.05) as engine:
+        first = naps.start(1, thread_id="t")
+        while first.status != "sleeping":
+            threading.Event().wait(0.01)
+        second = naps.start(2, thread_id="t", busy=busy.wait(5))
+        assert first.result(PATIENCE) == second.result(PATIENCE) == "up"
+    engine.close()

@@ -152,8 +152,7 @@ class Background(Upkeep[I, R]):
     def _begin(self, place: Place, request: _claim.Request) -> Run:
         """Carry out a request, and execute what comes of it in the background."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        slots, begun, offered = place.engine.slots, False, False
-        slot = slots.reserve()
+        slots, begun, offered, slot = place.engine.slots, False, False, None
         owner, executing = _owner.make(), place.engine.executing()
         end = _owner.ending(owner)
         try:
@@ -162,6 +161,7 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
+            slot = slots.reserve()  # not before: whoever waits for a busy thread holds none that its run may need
             work = partial(self._execute_alone, place, taken, end)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:
