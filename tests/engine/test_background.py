@@ -726,3 +726,44 @@ def test_who_waits_for_a_thread_holds_no_slot_that_the_thread_needs(checkpointer
         second = naps.start(2, thread_id="t", busy=busy.wait(5))
         assert first.result(PATIENCE) == second.result(PATIENCE) == "up"
     engine.close()
+
+
+def test_a_request_to_cancel_is_on_record_also_where_the_run_executes_here(engine, checkpointer):
+    run = holding.start(3, thread_id="t")
+    assert entered.wait(PATIENCE)
+    run.cancel("enough")
+    assert checkpointer.load_head("t").cancel == "enough"
+    gate.set()
+    with pytest.raises(RunCancelled):
+        run.result(PATIENCE)
+
+
+@pytest.mark.parametrize("how", ["pauses", "is handed on"])
+def test_a_request_to_cancel_that_nobody_has_seen_survives_that_the_run(engine, checkpointer, how):
+    """The owner learns of it when its head is another than it knows, as it lays it down."""
+    from milepost._claim import ask_to_cancel
+
+    @entrypoint()
+    def pausing(number: int) -> object:
+        hold(number).result()
+        return interrupt("sure?") if how == "pauses" else double(number).result()
+
+    run = pausing.start(1, thread_id="t")
+    assert entered.wait(PATIENCE)
+    assert ask_to_cancel(checkpointer, "t", checkpointer.load_head("t").run, "enough")
+    if how == "pauses":
+        gate.set()
+        while run.status in {"running", "interrupted"}:
+            threading.Event().wait(0.01)
+    else:
+        engine.drain()
+        gate.set()
+        while (head := checkpointer.load_head("t")).owner is not None:
+            threading.Event().wait(0.01)
+        assert head.cancel == "enough"
+        with Engine(checkpointer=checkpointer, recover=True, poll=0.02) as other:
+            other.begin()
+            while run.status == "running":
+                threading.Event().wait(0.01)
+        other.close()
+    assert run.status == "cancelled"

@@ -13,7 +13,15 @@ from milepost._later import later
 from milepost._struct import replace
 from milepost._twin import twin
 from milepost._upkeep import Upkeep
-from milepost.errors import EngineClosed, InvalidStart, MilepostError, NoCheckpointer, ThreadBusy
+from milepost.errors import (
+    EngineClosed,
+    InvalidStart,
+    MilepostError,
+    NoCheckpointer,
+    NothingToCancel,
+    RunCancelled,
+    ThreadBusy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
         _keys,
         _outcome,
         _owner,
+        _travel,
         _watch,
         busy,
         run,
@@ -52,6 +61,7 @@ else:
     _outcome = later("_outcome")
     _owner = later("_owner")
     _running = later("_run")
+    _travel = later("_travel")
     _watch = later("_watch")
     _checkpoint = later("checkpoint")
     busy = later("busy")
@@ -245,12 +255,33 @@ class Background(Upkeep[I, R]):
             sessions.pop(session, None)
             execution.over()
             place.engine.keeper.let_go(holding)
+        if holding.asked is not None and not isinstance(ended, _running.Returned):
+            ended = self._cancelled_at_rest(place, execution, holding, ended)
         if self._options.retention is not None:
             finished = isinstance(ended, _running.Returned)
             self._options.retention.apply(
                 holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
             )
         return ended
+
+    def _cancelled_at_rest(
+        self, place: Place, execution: _running.Execution, holding: Holding, ended: Rested
+    ) -> Rested:
+        """Cancel a run that paused while somebody asked for that; return what it came to otherwise.
+
+        Raises:
+            RunCancelled: it is cancelled.
+        """
+        request = _travel.Cancel(workflow=self.name, reason=holding.asked or None, run=execution.run_id)
+        try:
+            _claim.change(self._taker(place), request)
+        except (ThreadBusy, NothingToCancel):
+            return ended  # somebody went on with it
+        raise RunCancelled(
+            f"the run on thread {holding.thread!r} was cancelled",
+            thread_id=holding.thread,
+            reason=request.reason,
+        )
 
     def _execute_alone(self, place: Place, taken: _claim.Taken, end: Callable[[], None]) -> None:
         """Execute a run that this process has taken, in this thread; nobody waits for how it ends."""

@@ -34,6 +34,8 @@ class Holding:
         self.lost = False
         self.cancel: Callable[[str | None], object] | None = None
         """What is told when somebody asks for the run to be cancelled, with the reason."""
+        self.asked: str | None = None
+        """The request to cancel that was found in the head as it was laid down; empty where it gives no reason."""
         self._head = head
         self._clock = clock
         self._lock = threading.Lock()
@@ -122,6 +124,7 @@ class Holding:
         with self._lock:
             self._look_if_unsure()
             down = {**_DOWN, "status": status, "pending": pending, "wake": wake}
+            self.asked = self._head.cancel
             laid = self.checkpointer.rest(self.thread, position, batch, self._next(**down))
             self._over = True
             if not laid:
@@ -133,7 +136,8 @@ class Holding:
             if not self._over and not self.lost and self._process == os.getpid():
                 self._over = True
                 self._look_if_unsure()
-                down = {**_DOWN, "cancel": self._head.cancel, "offered": offer or None}
+                down = {**_DOWN, "offered": offer or None}
+                del down["cancel"]  # whoever goes on is asked, too
                 if not self.checkpointer.swap_head(self._next(**down)):
                     self._lower(down)
 
@@ -154,6 +158,7 @@ class Holding:
             if head is None or head.owner != self.owner:
                 return
             self._head = head
+            self.asked = head.cancel
             if self.checkpointer.swap_head(self._next(**down)):
                 return
 
