@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 import milepost
-from milepost import Command, Engine, busy, entrypoint, events, get_stream_writer, interrupt, task
+from milepost import Command, Engine, _engine, busy, entrypoint, events, get_stream_writer, interrupt, task
 from milepost.checkpoint import Owner, Status, Swap
 from milepost.errors import (
     AlreadyAnswered,
@@ -767,3 +767,63 @@ def test_a_request_to_cancel_that_nobody_has_seen_survives_that_the_run(engine, 
                 threading.Event().wait(0.01)
         other.close()
     assert run.status == "cancelled"
+
+
+def test_what_was_written_before_a_cancellation_is_not_recorded_again(engine, checkpointer):
+    """The run is cut off after three, goes on elsewhere, and is cancelled there before it has come so far again."""
+    stop = threading.Event()
+
+    @entrypoint()
+    def writes(_: int) -> str:
+        for number in range(3):
+            get_stream_writer()(number)
+            if stop.is_set():
+                _engine.current_engine().run("t").cancel()
+                milepost.heartbeat()
+        return double(hold(1).result()).result()
+
+    run = writes.start(0, thread_id="t")
+    assert entered.wait(PATIENCE)
+    until_written(run, 3)
+    engine.drain()
+    gate.set()
+    while checkpointer.load_head("t").owner is not None:
+        threading.Event().wait(0.01)
+    with Engine(checkpointer=checkpointer) as other:
+        stop.set()
+        run = other.run("t")
+        run.retry()
+        while run.status != "cancelled":
+            threading.Event().wait(0.01)
+        stop.clear()
+        run.retry()
+        run.result(PATIENCE)
+        told = [event.value for event in run.events() if event.kind == "custom_written"]
+        assert told == [0, 1, 2, {"doubling": 1}]
+    other.close()
+
+
+def until_written(run, count):
+    while sum(event.kind == "custom_written" for event in run.events()) < count:
+        threading.Event().wait(0.01)
+
+
+def test_what_a_task_writes_when_it_is_retried_is_new(engine):
+    @task
+    def flaky() -> str:
+        ran["flaky"] += 1
+        get_stream_writer()(ran["flaky"])
+        if ran["flaky"] == 1:
+            raise ConnectionError("away")
+        return "there"
+
+    @entrypoint()
+    def body(_: int) -> str:
+        return flaky().result()
+
+    run = body.start(1)
+    with pytest.raises(ConnectionError):
+        run.result(PATIENCE)
+    run.retry()
+    assert run.result(PATIENCE) == "there"
+    assert [event.value for event in run.events() if event.kind == "custom_written"] == [1, 2]
