@@ -827,3 +827,19 @@ def test_what_a_task_writes_when_it_is_retried_is_new(engine):
     run.retry()
     assert run.result(PATIENCE) == "there"
     assert [event.value for event in run.events() if event.kind == "custom_written"] == [1, 2]
+
+
+def test_an_answer_is_on_record_also_where_the_workflow_is_gone(engine, checkpointer):
+    """The handle knew a workflow that this process has dropped since."""
+    import gc
+
+    @entrypoint()
+    def passing(_: int) -> str:
+        return interrupt("who?")
+
+    run = passing.start(1, thread_id="t")
+    (question,) = asks(run)
+    del passing
+    gc.collect()
+    run.resume({question.id: "ann"})
+    assert run.interrupts == ()

@@ -436,11 +436,15 @@ class Adopter:
         if workflow is not None:
             workflow._take_up(workflow._place_of(engine, checkpointer, thread))  # noqa: SLF001 - likewise
 
-    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> None:
-        """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
+    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> bool:
+        """Carry out a request that goes on with a thread, and execute what comes of it in the background.
+
+        False, and nothing is done, where the workflow is gone.
+        """
         workflow = self._workflow()
         if workflow is not None:
             workflow._begin(workflow._place_of(engine, checkpointer, thread), request)  # noqa: SLF001 - likewise
+        return workflow is not None
 
 
 def _pauses() -> Iterator[float]:

@@ -334,10 +334,9 @@ class Run:
 
     def _go_on(self, request: _claim.Request, thread: str | None = None) -> None:
         thread = self._thread if thread is None else thread
-        workflow = self._known or _known.find(self.workflow)
-        if workflow is not None:
-            workflow.go_on(self._engine, self._checkpointer, thread, request)
-            return
+        for workflow in (self._known, _known.find(self.workflow)):
+            if workflow is not None and workflow.go_on(self._engine, self._checkpointer, thread, request):
+                return
         owner = _owner.make()
         end = _owner.ending(owner)
         try:
