@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 import milepost
-from milepost import Command, Engine, busy, entrypoint, events, get_stream_writer, interrupt, task
+from milepost import Command, Engine, _engine, busy, entrypoint, events, get_stream_writer, interrupt, task
 from milepost.checkpoint import Owner, Status, Swap
 from milepost.errors import (
     AlreadyAnswered,
@@ -711,3 +711,135 @@ def test_an_interrupted_run_that_was_joined_gives_its_questions(engine):
     asks(run)
     assert asking.invoke(Command(resume=True), thread_id="t") == [4, True]
     assert run.result() == [4, True]
+
+
+def test_who_waits_for_a_thread_holds_no_slot_that_the_thread_needs(checkpointer):
+    @entrypoint()
+    def naps(_: int) -> str:
+        milepost.sleep(0.3)
+        return "up"
+
+    with Engine(checkpointer=checkpointer, background=1, poll=0.05) as engine:
+        first = naps.start(1, thread_id="t")
+        while first.status != "sleeping":
+            threading.Event().wait(0.01)
+        second = naps.start(2, thread_id="t", busy=busy.wait(5))
+        assert first.result(PATIENCE) == second.result(PATIENCE) == "up"
+    engine.close()
+
+
+def test_a_request_to_cancel_is_on_record_also_where_the_run_executes_here(engine, checkpointer):
+    run = holding.start(3, thread_id="t")
+    assert entered.wait(PATIENCE)
+    run.cancel("enough")
+    assert checkpointer.load_head("t").cancel == "enough"
+    gate.set()
+    with pytest.raises(RunCancelled):
+        run.result(PATIENCE)
+
+
+@pytest.mark.parametrize("how", ["pauses", "is handed on"])
+def test_a_request_to_cancel_that_nobody_has_seen_survives_that_the_run(engine, checkpointer, how):
+    """The owner learns of it when its head is another than it knows, as it lays it down."""
+    from milepost._claim import ask_to_cancel
+
+    @entrypoint()
+    def pausing(number: int) -> object:
+        hold(number).result()
+        return interrupt("sure?") if how == "pauses" else double(number).result()
+
+    run = pausing.start(1, thread_id="t")
+    assert entered.wait(PATIENCE)
+    assert ask_to_cancel(checkpointer, "t", checkpointer.load_head("t").run, "enough")
+    if how == "pauses":
+        gate.set()
+        while run.status in {"running", "interrupted"}:
+            threading.Event().wait(0.01)
+    else:
+        engine.drain()
+        gate.set()
+        while (head := checkpointer.load_head("t")).owner is not None:
+            threading.Event().wait(0.01)
+        assert head.cancel == "enough"
+        with Engine(checkpointer=checkpointer, recover=True, poll=0.02) as other:
+            other.begin()
+            while run.status == "running":
+                threading.Event().wait(0.01)
+        other.close()
+    assert run.status == "cancelled"
+
+
+def test_what_was_written_before_a_cancellation_is_not_recorded_again(engine, checkpointer):
+    """The run is cut off after three, goes on elsewhere, and is cancelled there before it has come so far again."""
+    stop = threading.Event()
+
+    @entrypoint()
+    def writes(_: int) -> str:
+        for number in range(3):
+            get_stream_writer()(number)
+            if stop.is_set():
+                _engine.current_engine().run("t").cancel()
+                milepost.heartbeat()
+        return double(hold(1).result()).result()
+
+    run = writes.start(0, thread_id="t")
+    assert entered.wait(PATIENCE)
+    until_written(run, 3)
+    engine.drain()
+    gate.set()
+    while checkpointer.load_head("t").owner is not None:
+        threading.Event().wait(0.01)
+    with Engine(checkpointer=checkpointer) as other:
+        stop.set()
+        run = other.run("t")
+        run.retry()
+        while run.status != "cancelled":
+            threading.Event().wait(0.01)
+        stop.clear()
+        run.retry()
+        run.result(PATIENCE)
+        told = [event.value for event in run.events() if event.kind == "custom_written"]
+        assert told == [0, 1, 2, {"doubling": 1}]
+    other.close()
+
+
+def until_written(run, count):
+    while sum(event.kind == "custom_written" for event in run.events()) < count:
+        threading.Event().wait(0.01)
+
+
+def test_what_a_task_writes_when_it_is_retried_is_new(engine):
+    @task
+    def flaky() -> str:
+        ran["flaky"] += 1
+        get_stream_writer()(ran["flaky"])
+        if ran["flaky"] == 1:
+            raise ConnectionError("away")
+        return "there"
+
+    @entrypoint()
+    def body(_: int) -> str:
+        return flaky().result()
+
+    run = body.start(1)
+    with pytest.raises(ConnectionError):
+        run.result(PATIENCE)
+    run.retry()
+    assert run.result(PATIENCE) == "there"
+    assert [event.value for event in run.events() if event.kind == "custom_written"] == [1, 2]
+
+
+def test_an_answer_is_on_record_also_where_the_workflow_is_gone(engine, checkpointer):
+    """The handle knew a workflow that this process has dropped since."""
+    import gc
+
+    @entrypoint()
+    def passing(_: int) -> str:
+        return interrupt("who?")
+
+    run = passing.start(1, thread_id="t")
+    (question,) = asks(run)
+    del passing
+    gc.collect()
+    run.resume({question.id: "ann"})
+    assert run.interrupts == ()

@@ -17,7 +17,7 @@ from milepost._ids import token
 from milepost._lease import Watch
 from milepost._struct import replace
 from milepost.checkpoint import Batch, Owner, Started, Status, Swap, Value
-from milepost.errors import Corrupt, RecoveryExhausted
+from milepost.errors import Corrupt, PositionTaken, RecoveryExhausted, StorageUnavailable
 
 ran: Counter = Counter()
 LEASE = 30.0
@@ -346,3 +346,56 @@ def test_who_took_the_head_without_an_answer_knows_it_also_when_word_was_left_in
         _owner.end(owner)
     assert isinstance(taken, Taken)
     assert driver.load_head("t").owner == owner
+
+
+def meets_a_writer(checkpointer, monkeypatch, *, fails=False):
+    """Let the first who takes the thread find its position taken, with the head raised, as where these are two steps.
+
+    Where it ``fails``, the backend does not answer when it reads again.
+    """
+    wake, load_head, left = checkpointer.wake, checkpointer.load_head, [1, 0]
+
+    def taken(thread, position, batch, swap):
+        if left[0]:
+            left[0] -= 1
+            assert checkpointer.swap_head(swap)
+            left[1] = 2 if fails else 0
+            raise PositionTaken(thread_id=thread, position=position)
+        return wake(thread, position, batch, swap)
+
+    def loaded(thread):
+        left[1] -= 1
+        if left[1] == 0:
+            raise StorageUnavailable("no answer")
+        return load_head(thread)
+
+    monkeypatch.setattr(checkpointer, "wake", taken)
+    monkeypatch.setattr(checkpointer, "load_head", loaded)
+
+
+def test_a_request_to_cancel_survives_that_its_reader_meets_a_late_writer(
+    engine, checkpointer, clock, monkeypatch
+):
+    head = orphan(checkpointer, clock, dead())
+    asked = replace(head, version=2, nonce=token(), cancel="enough")
+    assert checkpointer.swap_head(Swap(head=asked, expected=1))
+    meets_a_writer(checkpointer, monkeypatch)
+    engine.begin()
+    until(lambda: engine.run("t").status in {"done", "cancelled"})
+    assert (engine.run("t").status, ran) == ("cancelled", {})
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "fails"])
+def test_a_run_that_was_handed_on_stays_so_where_its_taker_meets_a_late_writer(
+    checkpointer, clock, monkeypatch, fails
+):
+    """Nobody has died, so none of the deaths is used up that a run may have."""
+    head = orphan(checkpointer, clock, stranger())
+    offered = replace(head, version=2, nonce=token(), owner=None, lease=None, offered=True)
+    assert checkpointer.swap_head(Swap(head=offered, expected=1))
+    meets_a_writer(checkpointer, monkeypatch, fails=fails)
+    with Engine(checkpointer=checkpointer, clock=clock, recover=True, max_recoveries=0) as engine:
+        engine.begin()
+        until(lambda: clock.advance(5) or checkpointer.load_head("t").status is not Status.RUNNING)
+        assert engine.run("t").status == "done"
+    engine.close()

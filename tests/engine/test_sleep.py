@@ -374,3 +374,25 @@ def test_an_interrupted_run_that_slept_before_goes_on(engine, clock):
     clock.advance(10)
     until(lambda: run.status == "interrupted")
     assert sleeps_then_asks.invoke(Command(resume="ann"), thread_id="t") == "ann"
+
+
+def test_a_nested_run_that_sleeps_on_another_thread_has_no_outcome_when_the_run_around_it_stops(engine, clock):
+    @entrypoint()
+    def around(_: int) -> list:
+        return naps.invoke(3600, thread_id="inner")
+
+    run = around.start(0, thread_id="outer")
+    until(lambda: engine.checkpointer_for(engine, None).load_head("inner") is not None)
+    until(lambda: engine.run("inner").status == "sleeping")
+    run.cancel("later")
+    until(lambda: run.status == "cancelled")
+    run.retry()
+    clock.advance(3600)
+    assert run.result(PATIENCE) == ["before", "after"]
+
+
+def test_a_copied_thread_that_sleeps_is_woken_too(engine, checkpointer, clock):
+    run = naps.start(3600, thread_id="t")
+    until(lambda: run.status == "sleeping")
+    naps.copy_thread("t", "u")
+    assert checkpointer.load_head("u").wake == checkpointer.load_head("t").wake

@@ -46,6 +46,8 @@ class Adopt(Struct):
             return Settled(run=run)
         if run.status is Status.RUNNING:
             return self._running(run, head if raised else None, owner, now, state.thread)
+        if raised and head is not None and head.cancel is not None and run.status in WAITING:
+            return (Claimed(at=now, owner=owner), Cancelled(at=now, reason=head.cancel or None))
         late = expired(run, now) if run.status in WAITING else ()
         if late:
             return (Resumed(at=now, owner=owner, expired=late),)

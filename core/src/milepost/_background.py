@@ -13,7 +13,15 @@ from milepost._later import later
 from milepost._struct import replace
 from milepost._twin import twin
 from milepost._upkeep import Upkeep
-from milepost.errors import EngineClosed, InvalidStart, MilepostError, NoCheckpointer, ThreadBusy
+from milepost.errors import (
+    EngineClosed,
+    InvalidStart,
+    MilepostError,
+    NoCheckpointer,
+    NothingToCancel,
+    RunCancelled,
+    ThreadBusy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
         _keys,
         _outcome,
         _owner,
+        _travel,
         _watch,
         busy,
         run,
@@ -52,6 +61,7 @@ else:
     _outcome = later("_outcome")
     _owner = later("_owner")
     _running = later("_run")
+    _travel = later("_travel")
     _watch = later("_watch")
     _checkpoint = later("checkpoint")
     busy = later("busy")
@@ -152,8 +162,7 @@ class Background(Upkeep[I, R]):
     def _begin(self, place: Place, request: _claim.Request) -> Run:
         """Carry out a request, and execute what comes of it in the background."""
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
-        slots, begun, offered = place.engine.slots, False, False
-        slot = slots.reserve()
+        slots, begun, offered, slot = place.engine.slots, False, False, None
         owner, executing = _owner.make(), place.engine.executing()
         end = _owner.ending(owner)
         try:
@@ -162,6 +171,7 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
+            slot = slots.reserve()  # not before: whoever waits for a busy thread holds none that its run may need
             work = partial(self._execute_alone, place, taken, end)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:
@@ -245,12 +255,33 @@ class Background(Upkeep[I, R]):
             sessions.pop(session, None)
             execution.over()
             place.engine.keeper.let_go(holding)
+        if holding.asked is not None and not isinstance(ended, _running.Returned):
+            ended = self._cancelled_at_rest(place, execution, holding, ended)
         if self._options.retention is not None:
             finished = isinstance(ended, _running.Returned)
             self._options.retention.apply(
                 holding.checkpointer, execution.run, holding.thread, place.engine.clock, finished=finished
             )
         return ended
+
+    def _cancelled_at_rest(
+        self, place: Place, execution: _running.Execution, holding: Holding, ended: Rested
+    ) -> Rested:
+        """Cancel a run that paused while somebody asked for that; return what it came to otherwise.
+
+        Raises:
+            RunCancelled: it is cancelled.
+        """
+        request = _travel.Cancel(workflow=self.name, reason=holding.asked or None, run=execution.run_id)
+        try:
+            _claim.change(self._taker(place), request)
+        except (ThreadBusy, NothingToCancel):
+            return ended  # somebody went on with it
+        raise RunCancelled(
+            f"the run on thread {holding.thread!r} was cancelled",
+            thread_id=holding.thread,
+            reason=request.reason,
+        )
 
     def _execute_alone(self, place: Place, taken: _claim.Taken, end: Callable[[], None]) -> None:
         """Execute a run that this process has taken, in this thread; nobody waits for how it ends."""
@@ -405,11 +436,15 @@ class Adopter:
         if workflow is not None:
             workflow._take_up(workflow._place_of(engine, checkpointer, thread))  # noqa: SLF001 - likewise
 
-    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> None:
-        """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
+    def go_on(self, engine: Engine, checkpointer: Checkpointer, thread: str, request: _claim.Request) -> bool:
+        """Carry out a request that goes on with a thread, and execute what comes of it in the background.
+
+        False, and nothing is done, where the workflow is gone.
+        """
         workflow = self._workflow()
         if workflow is not None:
             workflow._begin(workflow._place_of(engine, checkpointer, thread), request)  # noqa: SLF001 - likewise
+        return workflow is not None
 
 
 def _pauses() -> Iterator[float]:

@@ -306,6 +306,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     """
     taken = None
     mine: Head | None = None
+    found: Head | None = None  # the head as others left it
     try:
         for attempt in range(_ATTEMPTS):
             head = taker.checkpointer.load_head(taker.thread)
@@ -313,7 +314,11 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
             mine = head if head is not None and head.owner == owner else None
             if mine is None:
                 _check_free(taker, head)
+                found = head
+            elif found is not None and mine.cancel is not None:
+                found = replace(found, cancel=mine.cancel)
             state = read_thread(taker.checkpointer, taker.thread, head)
+            state.head = found
             _bring_near(taker.checkpointer, state, request)
             try:
                 decided = _decided(taker, head, state, request, owner)
@@ -343,7 +348,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
         )
     finally:
         if taken is None and mine is not None:
-            _lower(taker, mine, owner)
+            _lower(taker, mine, owner, found)
 
 
 def change(taker: Taker, request: Request) -> RunState | None:
@@ -468,8 +473,11 @@ def _tags(request: Request) -> tuple[str, ...]:
     return start.tags if isinstance(start, Start) else ()
 
 
-def _lower(taker: Taker, head: Head, owner: Owner) -> None:
-    """Lay a head down that we raised for nothing: claim the tail first, so that no append still in flight can land."""
+def _lower(taker: Taker, head: Head, owner: Owner, found: Head | None) -> None:
+    """Lay a head down that we raised for nothing: claim the tail first, so that no append still in flight can land.
+
+    A run that others could have gone on with, as its head was ``found``, is offered to them again.
+    """
     try:
         for attempt in range(_ATTEMPTS):
             state = read_thread(taker.checkpointer, taker.thread, None)
@@ -490,8 +498,19 @@ def _lower(taker: Taker, head: Head, owner: Owner) -> None:
                 owner=None,
                 lease=None,
                 since=None,
+                **_left_for_others(state, head, found),
             )
             taker.checkpointer.swap_head(Swap(head=lowered, expected=head.version))
             return
     except StorageError:
         return  # the session ends with this call; whoever comes next may take the thread
+
+
+def _left_for_others(state: ThreadState, head: Head, found: Head | None) -> dict[str, Any]:
+    """Return what a lowered head says to whoever may go on: that they may, and that somebody asked to cancel."""
+    if state.status is not Status.RUNNING:
+        return {"offered": None, "cancel": None}
+    raised = found is not None and found.status is Status.RUNNING
+    offered = raised and found is not None and (found.offered or found.owner is not None)
+    cancel = found.cancel if raised and found is not None and head.cancel is None else head.cancel
+    return {"offered": offered or None, "cancel": cancel}

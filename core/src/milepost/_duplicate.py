@@ -125,6 +125,7 @@ def _lay_down(checkpointer: Checkpointer, head: Head, state: ThreadState, clock:
         workflow="" if run is None else run.started.workflow,
         run=0 if run is None else run.position,
         pending=() if run is None else run.asks,
+        wake=None if run is None else run.wake,
         owner=None,
         lease=None,
     )

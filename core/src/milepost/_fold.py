@@ -254,6 +254,8 @@ def _outcome(state: ThreadState, record: Outcome, position: int, session: str) -
     _give_way(state.run, record.call)
     state.run.outcomes[record.call] = (record, position)
     state.run.deaths = 0
+    if state.run.written:  # of a call that never runs again, or anew
+        state.run.written = {f: n for f, n in state.run.written.items() if not _is_in(f, record.call)}
     if state.run.unfinished:
         state.run.unfinished.pop(record.call, None)
     state.run.begun.pop(record.call, None)
@@ -334,6 +336,11 @@ def _written(state: ThreadState, record: Written, _position: int, session: str) 
     return None
 
 
+def _count(run: RunState, written: Mapping[str, int]) -> None:
+    """Take over how much was written up to a rest: who had not come as far as somebody before takes nothing back."""
+    run.written |= {frame: max(number, run.written.get(frame, 0)) for frame, number in written.items()}
+
+
 def _interrupted(state: ThreadState, record: Interrupted, _position: int, session: str) -> str | None:
     if reason := _unfit(state, session, _RUNNING):
         return reason
@@ -351,7 +358,7 @@ def _interrupted(state: ThreadState, record: Interrupted, _position: int, sessio
             run.answers.pop(question.id, None)
             run.answered.pop(question.id, None)
         _suspend(run, question.call)
-    run.written |= record.written
+    _count(run, record.written)
     run.unfinished = dict(record.unfinished)
     return None
 
@@ -497,7 +504,7 @@ def _failed(state: ThreadState, record: Failed, _position: int, session: str) ->
     assert state.run is not None  # noqa: S101
     state.run.rest(Status.FAILED, record.at)
     state.run.failed = record
-    state.run.written |= record.written
+    _count(state.run, record.written)
     state.run.unfinished = dict(record.unfinished)
     return None
 
@@ -514,7 +521,7 @@ def _cancelled(state: ThreadState, record: Cancelled, _position: int, session: s
             run.questions[id_] = replace(question, expires=None)
     run.pending = ()
     run.planted, run.reason = record.planted, record.reason
-    run.written |= record.written
+    _count(run, record.written)
     return None
 
 

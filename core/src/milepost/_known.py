@@ -31,8 +31,11 @@ class Known(Protocol):
     def adopt(self, engine: Any, checkpointer: Checkpointer, thread: str) -> None:
         """Go on with a thread's run, in this OS thread, where nobody else does; raises nothing of the run's own."""
 
-    def go_on(self, engine: Any, checkpointer: Checkpointer, thread: str, request: Any) -> Any:
-        """Carry out a request that goes on with a thread, and execute what comes of it in the background."""
+    def go_on(self, engine: Any, checkpointer: Checkpointer, thread: str, request: Any) -> bool:
+        """Carry out a request that goes on with a thread, and execute what comes of it in the background.
+
+        False, and nothing is done, where the workflow is gone.
+        """
 
 
 _known: dict[str, list[weakref.ref[Known]]] = {}

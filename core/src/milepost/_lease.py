@@ -36,6 +36,8 @@ class Holding:
         self.lost = False
         self.cancel: Callable[[str | None], object] | None = None
         """What is told when somebody asks for the run to be cancelled, with the reason."""
+        self.asked: str | None = None
+        """The request to cancel that was found in the head as it was laid down; empty where it gives no reason."""
         self._head = head
         self._clock = clock
         self._lock = threading.Lock()
@@ -124,6 +126,7 @@ class Holding:
         with self._lock:
             self._look_if_unsure()
             down = {**_DOWN, "status": status, "pending": pending, "wake": wake}
+            self.asked = self._head.cancel
             laid = self.checkpointer.rest(self.thread, position, batch, self._next(**down))
             self._over = True
             if not laid:
@@ -156,6 +159,7 @@ class Holding:
             if head is None or head.owner != self.owner:
                 return
             self._head = head
+            self.asked = head.cancel
             if self.checkpointer.swap_head(self._next(**down)):
                 return
 

@@ -325,6 +325,7 @@ class Execution:
         """Forget the counts of a frame that never runs again, and what its calls asked: nobody waits for that."""
         with self._lock:
             self._written.pop(path, None)
+            self._shown.pop(path, None)
             for question in list(self._asked.values()):
                 if question.call.startswith(f"{path}."):
                     del self._asked[question.id]

@@ -103,10 +103,11 @@ class Plant(Struct):
 
 
 class Cancel(Struct):
-    """Put an open run to rest; its questions are withdrawn."""
+    """Put an open run to rest; its questions are withdrawn. ``run`` is the run meant, where it must be this one."""
 
     workflow: str
     reason: str | None
+    run: str | None = None
 
     def decide(self, state: ThreadState, owner: Owner, now: str) -> tuple[Record, ...] | Settled:
         """Return the records.
@@ -117,6 +118,11 @@ class Cancel(Struct):
         run = state.run
         if run is None:
             raise unknown_thread(state.thread)
+        if self.run is not None and run.id != self.run:
+            raise NothingToCancel(
+                f"run {self.run} of thread {state.thread!r} is over: there is nothing to cancel",
+                thread_id=state.thread,
+            )
         if run.status is Status.CANCELLED:
             return Settled(run=run)
         if run.status in CLOSED:

@@ -14,6 +14,7 @@ from milepost._declared import I, Options, Place, R, S
 from milepost._final import Final
 from milepost._later import later
 from milepost._policies import policies
+from milepost._signals import Stopped
 from milepost._step import Scope
 from milepost._struct import replace
 from milepost._task import renamed
@@ -518,10 +519,14 @@ class Workflow(Background[I, R]):
             try:
                 watch = _watch.Watch(around=inner.execution)
                 watch.forward(inner.execution.watch, inner.scope.namespace, inner.path)
-                return _answer(self._run(place, given, watch, parent))
-            except EngineClosed:
+                ended = self._run(place, given, watch, parent)
+            except (EngineClosed, ThreadBusy):
                 inner.execution.check()  # the run around it stops, too: that is no outcome of this call
                 raise
+            if isinstance(ended, _running.Asleep):
+                inner.execution.check()  # likewise: while that runs, it is waited for
+                raise Stopped
+            return _answer(ended)
 
         # The run there has its own policies, and sees to its own coroutines.
         step = replace(self._step, function=run_there, injected={}, is_async=False, policies=None)

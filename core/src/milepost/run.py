@@ -334,10 +334,9 @@ class Run:
 
     def _go_on(self, request: _claim.Request, thread: str | None = None) -> None:
         thread = self._thread if thread is None else thread
-        workflow = self._known or _known.find(self.workflow)
-        if workflow is not None:
-            workflow.go_on(self._engine, self._checkpointer, thread, request)
-            return
+        for workflow in (self._known, _known.find(self.workflow)):
+            if workflow is not None and workflow.go_on(self._engine, self._checkpointer, thread, request):
+                return
         owner = _owner.make()
         end = _owner.ending(owner)
         try:
@@ -378,14 +377,14 @@ class Run:
                     f"run {self.id} of thread {self._thread!r} is over: there is nothing to cancel",
                     thread_id=self._thread,
                 )
-            if self._cancelled_here(head, reason):
-                return
             try:
                 _claim.change(
-                    self._taker(self._thread), _travel.Cancel(workflow=self.workflow, reason=reason)
+                    self._taker(self._thread),
+                    _travel.Cancel(workflow=self.workflow, reason=reason, run=self.id),
                 )
             except ThreadBusy:
                 if _claim.ask_to_cancel(self._checkpointer, self._thread, self._position, reason):
+                    self._tell_here(reason)
                     return
             else:
                 return
@@ -394,9 +393,10 @@ class Run:
 
     acancel = twin(cancel)
 
-    def _cancelled_here(self, head: Head | None, reason: str | None) -> bool:
-        """Cancel an execution of this process."""
-        if head is None or head.owner is None or not _owner.is_here(head.owner):
-            return False
-        execution = self._engine.executions.get(head.owner.session)
-        return execution is not None and execution.cancel(reason) is not None
+    def _tell_here(self, reason: str | None) -> None:
+        """Tell an execution of this process at once of a request that is on record."""
+        head = self._checkpointer.load_head(self._thread)
+        if head is not None and head.owner is not None and head.run == self._position:
+            execution = self._engine.executions.get(head.owner.session)
+            if execution is not None:
+                execution.cancel(reason)
