@@ -171,7 +171,9 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
-            slot = slots.reserve()  # not before: whoever waits for a busy thread holds none that its run may need
+            slot = (
+                slots.reserve()
+            )  # not before: whoever waits for a busy thread holds none that its run may need
             work = partial(self._execute_alone, place, taken, end)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:

@@ -310,13 +310,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     try:
         for attempt in range(_ATTEMPTS):
             head = taker.checkpointer.load_head(taker.thread)
-            # Raised before, perhaps without an answer; somebody may have left word in it since.
-            mine = head if head is not None and head.owner == owner else None
-            if mine is None:
-                _check_free(taker, head)
-                found = head
-            elif found is not None and mine.cancel is not None:
-                found = replace(found, cancel=mine.cancel)
+            mine, found = _sighted(taker, head, owner, found)
             state = read_thread(taker.checkpointer, taker.thread, head)
             state.head = found
             _bring_near(taker.checkpointer, state, request)
@@ -349,6 +343,21 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
     finally:
         if taken is None and mine is not None:
             _lower(taker, mine, owner, found)
+
+
+def _sighted(
+    taker: Taker, head: Head | None, owner: Owner, found: Head | None
+) -> tuple[Head | None, Head | None]:
+    """Return the head if it is ours already, and as others left it.
+
+    Ours was raised before, perhaps without an answer; somebody may have left word in it since.
+    """
+    if head is None or head.owner != owner:
+        _check_free(taker, head)
+        return None, head
+    if found is not None and head.cancel is not None:
+        found = replace(found, cancel=head.cancel)
+    return head, found
 
 
 def change(taker: Taker, request: Request) -> RunState | None:
