@@ -20,6 +20,7 @@ from milepost.errors import (
     NoCheckpointer,
     NothingToCancel,
     RunCancelled,
+    StorageError,
     ThreadBusy,
 )
 
@@ -321,6 +322,8 @@ class Background(Upkeep[I, R]):
             return  # somebody was faster
         except MilepostError as error:
             _log().warning("thread %r was not taken up: %s", thread, error, extra={"thread_id": thread})
+            if isinstance(error, StorageError):
+                place.engine.recovery.look_again(self._known, place.checkpointer, thread)
 
     def _adoption(self, place: Place, *, eager: bool = False, run: str | None = None) -> _adopt.Adopt:
         return _adopt.Adopt(workflow=self.name, most=place.engine.max_recoveries, eager=eager, run=run)
