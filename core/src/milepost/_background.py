@@ -473,7 +473,7 @@ def _with_tags(config: Mapping[str, Any] | None, tags: Iterable[str]) -> Mapping
         InvalidStart: they are no texts.
     """
     given = [tags] if isinstance(tags, str) else list(tags)
-    if not all(isinstance(tag, str) for tag in given):
+    if not all(map(_keys.is_text, given)):
         raise InvalidStart(f"start(tags=…) is a list of texts, not {tags!r}")
     return config if not given else _config.merged(config or {}, {"tags": given})
 
