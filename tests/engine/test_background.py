@@ -843,3 +843,19 @@ def test_an_answer_is_on_record_also_where_the_workflow_is_gone(engine, checkpoi
     gc.collect()
     run.resume({question.id: "ann"})
     assert run.interrupts == ()
+
+
+def test_no_two_pairs_of_owner_and_key_are_one(engine):
+    """Also where a text holds what separates them."""
+    first = chain.start(1, owner="a", idempotency_key="b\0c", thread_id=None)
+    second = chain.start(2, owner="a\0b", idempotency_key="c")
+    third = chain.start(3, idempotency_key="1\0a\0b\0c")
+    assert len({first.thread_id, second.thread_id, third.thread_id}) == 3
+    assert [run.result(PATIENCE) for run in (first, second, third)] == [4, 8, 12]
+
+
+@pytest.mark.parametrize("said", [{"idempotency_key": "\ud800"}, {"owner": "\ud800"}, {"tags": ["\ud800"]}])
+def test_a_text_that_cannot_be_kept_is_refused(engine, checkpointer, said):
+    with pytest.raises(InvalidStart, match="text"):
+        chain.start(1, thread_id="t", **said)
+    assert checkpointer.load_head("t") is None

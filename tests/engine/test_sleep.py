@@ -17,6 +17,7 @@ from milepost.errors import (
     InvalidSleep,
     NotFinished,
     NothingToResume,
+    StorageUnavailable,
     ThreadBusy,
 )
 
@@ -398,3 +399,22 @@ def test_a_copied_thread_that_sleeps_is_woken_too(engine, checkpointer, clock):
     until(lambda: run.status == "sleeping")
     naps.copy_thread("t", "u")
     assert checkpointer.load_head("u").wake == checkpointer.load_head("t").wake
+
+
+def test_a_backend_that_does_not_answer_when_a_run_is_due_is_asked_again(
+    engine, checkpointer, clock, monkeypatch
+):
+    """No engine recovers here: only the process that put the run to sleep wakes it."""
+    run = naps.start(60, thread_id="t")
+    until(lambda: run.status == "sleeping")
+    load_head, failed = checkpointer.load_head, threading.Event()
+
+    def fails_once(thread):
+        if threading.current_thread().name == "milepost-run" and not failed.is_set():
+            failed.set()
+            raise StorageUnavailable("no answer")
+        return load_head(thread)
+
+    monkeypatch.setattr(checkpointer, "load_head", fails_once)
+    until(lambda: clock.advance(60) or failed.is_set())
+    until(lambda: clock.advance(1) or run.status == "done")

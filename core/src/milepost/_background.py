@@ -20,6 +20,7 @@ from milepost.errors import (
     NoCheckpointer,
     NothingToCancel,
     RunCancelled,
+    StorageError,
     ThreadBusy,
 )
 
@@ -323,6 +324,8 @@ class Background(Upkeep[I, R]):
             return  # somebody was faster
         except MilepostError as error:
             _log().warning("thread %r was not taken up: %s", thread, error, extra={"thread_id": thread})
+            if isinstance(error, StorageError):
+                place.engine.recovery.look_again(self._known, place.checkpointer, thread)
 
     def _adoption(self, place: Place, *, eager: bool = False, run: str | None = None) -> _adopt.Adopt:
         return _adopt.Adopt(workflow=self.name, most=place.engine.max_recoveries, eager=eager, run=run)
@@ -472,7 +475,7 @@ def _with_tags(config: Mapping[str, Any] | None, tags: Iterable[str]) -> Mapping
         InvalidStart: they are no texts.
     """
     given = [tags] if isinstance(tags, str) else list(tags)
-    if not all(isinstance(tag, str) for tag in given):
+    if not all(map(_keys.is_text, given)):
         raise InvalidStart(f"start(tags=…) is a list of texts, not {tags!r}")
     return config if not given else _config.merged(config or {}, {"tags": given})
 

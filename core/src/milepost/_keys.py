@@ -36,14 +36,23 @@ def check(name: str, given: object) -> str | None:
     Raises:
         InvalidStart: it is no text of 1 to 255 characters.
     """
-    if given is None or (isinstance(given, str) and 0 < len(given) <= _LONGEST):
+    if given is None or (isinstance(given, str) and 0 < len(given) <= _LONGEST and is_text(given)):
         return given
     raise InvalidStart(f"start({name}=…) is a text of 1 to {_LONGEST} characters, not {given!r}")
 
 
+def is_text(given: object) -> bool:
+    """Tell whether this is a text that every backend can keep: half a surrogate pair is none."""
+    try:
+        return isinstance(given, str) and given.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def thread_of(principal: str | None, key: str) -> str:
     """Return the thread that a key names."""
-    return f"key-{_ids.idempotency_key('start', *(() if principal is None else (principal,)), key)}"
+    whose = ("-",) if principal is None else (f"{len(principal)}", principal)  # its length: either may hold anything
+    return f"key-{_ids.idempotency_key('start', *whose, key)}"
 
 
 def place(checkpointer: Checkpointer, start: Start, thread: str | None, clock: Clock) -> Place:

@@ -130,6 +130,10 @@ class Recovery:
         self.begin()
         state.look.set()
 
+    def look_again(self, workflow: Known, checkpointer: Checkpointer, thread: str) -> None:
+        """Go on with a thread after a while, whose backend did not answer."""
+        self.wake_at(self._engine.clock.now().timestamp() + self.poll, workflow, checkpointer, thread)
+
     def close(self) -> None:
         """End the thread."""
         state = self._state.peek()
