@@ -324,7 +324,7 @@ class Background(Upkeep[I, R]):
             return  # somebody was faster
         except MilepostError as error:
             _log().warning("thread %r was not taken up: %s", thread, error, extra={"thread_id": thread})
-            if isinstance(error, StorageError):
+            if isinstance(error, StorageError) and place.checkpointer is not None and thread is not None:
                 place.engine.recovery.look_again(self._known, place.checkpointer, thread)
 
     def _adoption(self, place: Place, *, eager: bool = False, run: str | None = None) -> _adopt.Adopt:
