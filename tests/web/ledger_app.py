@@ -43,7 +43,7 @@ def warm(name: str) -> int:
 engine = Engine(
     checkpointer=os.environ["MILEPOST_CHECKPOINTER"],
     workers=4,
-    lease=float(os.environ.get("LEASE", "2")),
+    lease=float(os.environ.get("LEASE", "10")),
     poll=0.2,
     recover=True,
     background=8,

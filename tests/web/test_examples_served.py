@@ -15,7 +15,7 @@ from web.serving import Gunicorn, WebServer, served, until
 pytestmark = pytest.mark.crash
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-LEASE = 2.0
+LEASE = 10.0
 
 
 @dataclass(frozen=True)
