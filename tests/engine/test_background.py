@@ -859,3 +859,25 @@ def test_a_text_that_cannot_be_kept_is_refused(engine, checkpointer, said):
     with pytest.raises(InvalidStart, match="text"):
         chain.start(1, thread_id="t", **said)
     assert checkpointer.load_head("t") is None
+
+
+def test_ctrl_c_as_the_thread_of_a_run_begins_leaves_the_run_to_that_thread(
+    engine, checkpointer, monkeypatch
+):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name == "milepost-run":
+            assert entered.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        holding.start(3, thread_id="t")
+    monkeypatch.undo()
+    with pytest.raises(ThreadBusy):
+        holding.invoke(None, thread_id="t")
+    gate.set()
+    assert engine.run("t").result(PATIENCE) == 6
+    assert ran["hold"] == 1 or engine.replay_always

@@ -165,7 +165,7 @@ class Background(Upkeep[I, R]):
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         slots, begun, offered, slot = place.engine.slots, False, False, None
         owner, executing = _owner.make(), place.engine.executing()
-        end = _owner.ending(owner)
+        end, permit = _owner.ending(owner), [True]
         try:
             executing.enter()
             _owner.enter(owner)
@@ -173,14 +173,15 @@ class Background(Upkeep[I, R]):
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
             slot = slots.reserve()  # not before: whoever waits for a busy thread holds none that its run may need
-            work = partial(self._execute_alone, place, taken, end)
+            work = partial(self._execute_handed, place, taken, end, permit)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:
                 taken.holding.release(offer=True)
                 offered = True
             return self._handle(place, taken.run)
         finally:
-            if not begun:
+            # Ctrl-C may come when the other thread has begun: whoever takes the permit has the run.
+            if not begun and _taken_from(permit):
                 end()
                 if slot is not None:
                     slots.free(slot, place.engine)
@@ -283,6 +284,13 @@ class Background(Upkeep[I, R]):
             thread_id=holding.thread,
             reason=request.reason,
         )
+
+    def _execute_handed(
+        self, place: Place, taken: _claim.Taken, end: Callable[[], None], permit: list[bool]
+    ) -> None:
+        """Execute a run in a thread that was begun for it, unless whoever began that has the run all the same."""
+        if _taken_from(permit):
+            self._execute_alone(place, taken, end)
 
     def _execute_alone(self, place: Place, taken: _claim.Taken, end: Callable[[], None]) -> None:
         """Execute a run that this process has taken, in this thread; nobody waits for how it ends."""
@@ -456,6 +464,14 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * _GROWS, _LONGEST)
+
+
+def _taken_from(permit: list[bool]) -> bool:
+    """Return True to the first who asks."""
+    try:
+        return permit.pop()
+    except IndexError:
+        return False
 
 
 def _newest(checkpointer: Checkpointer, thread: str) -> RunState | None:
