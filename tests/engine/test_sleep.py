@@ -377,7 +377,9 @@ def test_an_interrupted_run_that_slept_before_goes_on(engine, clock):
     assert sleeps_then_asks.invoke(Command(resume="ann"), thread_id="t") == "ann"
 
 
-def test_a_nested_run_that_sleeps_on_another_thread_has_no_outcome_when_the_run_around_it_stops(engine, clock):
+def test_a_nested_run_that_sleeps_on_another_thread_has_no_outcome_when_the_run_around_it_stops(
+    engine, clock
+):
     @entrypoint()
     def around(_: int) -> list:
         return naps.invoke(3600, thread_id="inner")

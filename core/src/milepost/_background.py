@@ -172,7 +172,9 @@ class Background(Upkeep[I, R]):
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
-            slot = slots.reserve()  # not before: whoever waits for a busy thread holds none that its run may need
+            slot = (
+                slots.reserve()
+            )  # not before: whoever waits for a busy thread holds none that its run may need
             work = partial(self._execute_handed, place, taken, end, permit)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:
@@ -323,7 +325,8 @@ class Background(Upkeep[I, R]):
 
     def _take_up(self, place: Place) -> None:
         """Go on with a thread's run where nobody works on it; nothing is raised, as nobody waits."""
-        thread = place.thread
+        checkpointer, thread = place.checkpointer, place.thread
+        assert checkpointer is not None and thread is not None  # noqa: S101, PT018
         try:
             self._carry_on(place, self._adoption(place))
         except ThreadBusy:
@@ -331,7 +334,7 @@ class Background(Upkeep[I, R]):
         except MilepostError as error:
             _log().warning("thread %r was not taken up: %s", thread, error, extra={"thread_id": thread})
             if isinstance(error, StorageError):
-                place.engine.recovery.look_again(self._known, place.checkpointer, thread)
+                place.engine.recovery.look_again(self._known, checkpointer, thread)
 
     def _adoption(self, place: Place, *, eager: bool = False, run: str | None = None) -> _adopt.Adopt:
         return _adopt.Adopt(workflow=self.name, most=place.engine.max_recoveries, eager=eager, run=run)

@@ -312,11 +312,7 @@ def take(taker: Taker, request: Request, owner: Owner) -> Taken | Settled:
             head = taker.checkpointer.load_head(taker.thread)
             # Raised before, perhaps without an answer; somebody may have left word in it since.
             mine = head if head is not None and head.owner == owner else None
-            if mine is None:
-                _check_free(taker, head)
-                found = head
-            elif found is not None and mine.cancel is not None:
-                found = replace(found, cancel=mine.cancel)
+            found = _as_left(taker, head, mine, found)
             state = read_thread(taker.checkpointer, taker.thread, head)
             state.head = found
             _bring_near(taker.checkpointer, state, request)
@@ -409,6 +405,18 @@ def _decided(
         if taker.checkpointer.load_head(taker.thread) == head:
             raise
         raise HeadMoved(thread_id=taker.thread, expected=None if head is None else head.version) from error
+
+
+def _as_left(taker: Taker, head: Head | None, mine: Head | None, found: Head | None) -> Head | None:
+    """Return the head as others left it, with what they have asked since in the one that is raised: ``mine``.
+
+    Raises:
+        ThreadBusy: somebody alive holds the thread.
+    """
+    if mine is None:
+        _check_free(taker, head)
+        return head
+    return found if found is None or mine.cancel is None else replace(found, cancel=mine.cancel)
 
 
 def _check_free(taker: Taker, head: Head | None) -> None:
