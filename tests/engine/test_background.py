@@ -881,3 +881,26 @@ def test_ctrl_c_as_the_thread_of_a_run_begins_leaves_the_run_to_that_thread(
     gate.set()
     assert engine.run("t").result(PATIENCE) == 6
     assert ran["hold"] == 1 or engine.replay_always
+
+
+def test_closing_waits_for_a_run_whose_thread_has_not_come_to_it(checkpointer, monkeypatch):
+    """It is handed on before the drivers are closed."""
+    engine = Engine(checkpointer=checkpointer)
+    execute = chain._execute_alone
+
+    def late(*given):
+        entered.set()
+        assert gate.wait(PATIENCE)
+        execute(*given)
+
+    monkeypatch.setattr(chain, "_execute_alone", late)
+    engine.start(chain, 1, thread_id="t")
+    assert entered.wait(PATIENCE)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(0.3)
+    assert closing.is_alive()
+    gate.set()
+    closing.join(PATIENCE)
+    head = checkpointer.load_head("t")
+    assert (head.owner, head.offered) == (None, True)
