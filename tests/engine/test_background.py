@@ -904,3 +904,34 @@ def test_closing_waits_for_a_run_whose_thread_has_not_come_to_it(checkpointer, m
     closing.join(PATIENCE)
     head = checkpointer.load_head("t")
     assert (head.owner, head.offered) == (None, True)
+
+
+def test_a_coroutine_that_cleans_up_is_not_cancelled_at_each_look(checkpointer):
+    import asyncio
+
+    @task
+    async def cleaning() -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            try:
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                ran["cleaned"] += 1
+            except asyncio.CancelledError:
+                ran["again"] += 1
+                raise
+
+    @entrypoint()
+    async def body(_: int) -> None:
+        await cleaning()
+
+    with Engine(checkpointer=checkpointer, recover=True, poll=0.02) as engine:
+        run = body.start(1, thread_id="t")
+        assert entered.wait(PATIENCE)
+        run.cancel()
+        with pytest.raises(RunCancelled):
+            run.result(PATIENCE)
+    engine.close()
+    assert ran == {"cleaned": 1}
