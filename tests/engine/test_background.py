@@ -859,3 +859,79 @@ def test_a_text_that_cannot_be_kept_is_refused(engine, checkpointer, said):
     with pytest.raises(InvalidStart, match="text"):
         chain.start(1, thread_id="t", **said)
     assert checkpointer.load_head("t") is None
+
+
+def test_ctrl_c_as_the_thread_of_a_run_begins_leaves_the_run_to_that_thread(
+    engine, checkpointer, monkeypatch
+):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name == "milepost-run":
+            assert entered.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        holding.start(3, thread_id="t")
+    monkeypatch.undo()
+    with pytest.raises(ThreadBusy):
+        holding.invoke(None, thread_id="t")
+    gate.set()
+    assert engine.run("t").result(PATIENCE) == 6
+    assert ran["hold"] == 1 or engine.replay_always
+
+
+def test_closing_waits_for_a_run_whose_thread_has_not_come_to_it(checkpointer, monkeypatch):
+    """It is handed on before the drivers are closed."""
+    engine = Engine(checkpointer=checkpointer)
+    execute = chain._execute_alone
+
+    def late(*given):
+        entered.set()
+        assert gate.wait(PATIENCE)
+        execute(*given)
+
+    monkeypatch.setattr(chain, "_execute_alone", late)
+    engine.start(chain, 1, thread_id="t")
+    assert entered.wait(PATIENCE)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    closing.join(0.3)
+    assert closing.is_alive()
+    gate.set()
+    closing.join(PATIENCE)
+    head = checkpointer.load_head("t")
+    assert (head.owner, head.offered) == (None, True)
+
+
+def test_a_coroutine_that_cleans_up_is_not_cancelled_at_each_look(checkpointer):
+    import asyncio
+
+    @task
+    async def cleaning() -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            try:
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                ran["cleaned"] += 1
+            except asyncio.CancelledError:
+                ran["again"] += 1
+                raise
+
+    @entrypoint()
+    async def body(_: int) -> None:
+        await cleaning()
+
+    with Engine(checkpointer=checkpointer, recover=True, poll=0.02) as engine:
+        run = body.start(1, thread_id="t")
+        assert entered.wait(PATIENCE)
+        run.cancel()
+        with pytest.raises(RunCancelled):
+            run.result(PATIENCE)
+    engine.close()
+    assert ran == {"cleaned": 1}

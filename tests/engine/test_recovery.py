@@ -399,3 +399,18 @@ def test_a_run_that_was_handed_on_stays_so_where_its_taker_meets_a_late_writer(
         until(lambda: clock.advance(5) or checkpointer.load_head("t").status is not Status.RUNNING)
         assert engine.run("t").status == "done"
     engine.close()
+
+
+def test_an_engine_is_used_and_closed_where_no_thread_can_begin(checkpointer, clock, monkeypatch):
+    """As when the interpreter ends."""
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name == "milepost-recovery":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Engine(checkpointer=checkpointer, clock=clock, recover=True) as engine:
+        assert steps.invoke(2, thread_id="t") == [0, 1]
+    engine.close()

@@ -165,24 +165,23 @@ class Background(Upkeep[I, R]):
         assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         slots, begun, offered, slot = place.engine.slots, False, False, None
         owner, executing = _owner.make(), place.engine.executing()
-        end = _owner.ending(owner)
+        end, permit = _owner.ending(owner), [True]
         try:
             executing.enter()
             _owner.enter(owner)
             taken = self._taken_or_joined(place, request, owner)
             if not isinstance(taken, _claim.Taken):
                 return self._handle(place, taken)
-            slot = (
-                slots.reserve()
-            )  # not before: whoever waits for a busy thread holds none that its run may need
-            work = partial(self._execute_alone, place, taken, end)
+            slot = slots.reserve()  # not before: whoever waits for a thread holds none that its run may need
+            work = partial(self._execute_handed, place, taken, end, permit)
             begun = slot is not None and slots.begin(slot, work, place.engine)
             if not begun:
                 taken.holding.release(offer=True)
                 offered = True
             return self._handle(place, taken.run)
         finally:
-            if not begun:
+            # Ctrl-C may come when the other thread has begun: whoever takes the permit has the run.
+            if not begun and _taken_from(permit):
                 end()
                 if slot is not None:
                     slots.free(slot, place.engine)
@@ -286,6 +285,13 @@ class Background(Upkeep[I, R]):
             reason=request.reason,
         )
 
+    def _execute_handed(
+        self, place: Place, taken: _claim.Taken, end: Callable[[], None], permit: list[bool]
+    ) -> None:
+        """Execute a run in a thread that was begun for it, unless whoever began that has the run all the same."""
+        if _taken_from(permit):
+            self._execute_alone(place, taken, end)
+
     def _execute_alone(self, place: Place, taken: _claim.Taken, end: Callable[[], None]) -> None:
         """Execute a run that this process has taken, in this thread; nobody waits for how it ends."""
         executing, thread = place.engine.executing(), taken.state.thread
@@ -317,15 +323,16 @@ class Background(Upkeep[I, R]):
 
     def _take_up(self, place: Place) -> None:
         """Go on with a thread's run where nobody works on it; nothing is raised, as nobody waits."""
-        thread = place.thread
+        checkpointer, thread = place.checkpointer, place.thread
+        assert checkpointer is not None and thread is not None  # noqa: S101, PT018
         try:
             self._carry_on(place, self._adoption(place))
         except ThreadBusy:
             return  # somebody was faster
         except MilepostError as error:
             _log().warning("thread %r was not taken up: %s", thread, error, extra={"thread_id": thread})
-            if isinstance(error, StorageError) and place.checkpointer is not None and thread is not None:
-                place.engine.recovery.look_again(self._known, place.checkpointer, thread)
+            if isinstance(error, StorageError):
+                place.engine.recovery.look_again(self._known, checkpointer, thread)
 
     def _adoption(self, place: Place, *, eager: bool = False, run: str | None = None) -> _adopt.Adopt:
         return _adopt.Adopt(workflow=self.name, most=place.engine.max_recoveries, eager=eager, run=run)
@@ -458,6 +465,14 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(pause * _GROWS, _LONGEST)
+
+
+def _taken_from(permit: list[bool]) -> bool:
+    """Return True to the first who asks."""
+    try:
+        return permit.pop()
+    except IndexError:
+        return False
 
 
 def _newest(checkpointer: Checkpointer, thread: str) -> RunState | None:

@@ -311,7 +311,7 @@ class Engine:
         self.timer.look()
         self.slots.close()
         self.recovery.close()
-        while any(thread != here for thread in list(running.threads.values())):
+        while any(thread != here for thread in list(running.threads.values())) or self.slots.is_alive:
             never.wait(_POLL_SECONDS)
         self.pool.close()
         self.loop.close()

@@ -51,7 +51,8 @@ def is_text(given: object) -> bool:
 
 def thread_of(principal: str | None, key: str) -> str:
     """Return the thread that a key names."""
-    whose = ("-",) if principal is None else (f"{len(principal)}", principal)  # its length: either may hold anything
+    # With its length, as either may hold anything.
+    whose = ("-",) if principal is None else (f"{len(principal)}", principal)
     return f"key-{_ids.idempotency_key('start', *whose, key)}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from random import shuffle
@@ -115,8 +116,9 @@ class Recovery:
                 made = threading.Thread(
                     target=self._watch, args=(state,), name="milepost-recovery", daemon=True
                 )
-                state.thread = made
-                made.start()
+                with suppress(RuntimeError):  # no new thread while the interpreter ends
+                    made.start()
+                    state.thread = made
 
     def used(self) -> None:
         """Tell that the engine is used in this process: from its first use on it looks, if it is to."""

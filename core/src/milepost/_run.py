@@ -248,8 +248,9 @@ class Execution:
         with self._lock:
             if self._is_over:
                 return None
-            self._over = self._over or threading.Event()
-            over = self._over
+            if self._over is not None:
+                return self._over  # asked before, as each look at the head does: what cleans up is left to it
+            self._over = over = threading.Event()
         text = f"the run on thread {self.thread_id!r} was cancelled" + (
             "" if reason is None else f": {reason}"
         )

@@ -24,6 +24,7 @@ class _Busy:
         self.lock = threading.Lock()
         self.active: set[Hashable] = set()
         self.waiting: dict[Hashable, Work] = {}
+        self.threads: set[threading.Thread] = set()
         self.closed = False
 
 
@@ -41,6 +42,12 @@ class Slots:
     def active(self) -> int:
         """How many runs are under way here."""
         return len(self._state.get().active)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a thread of runs, other than this one, has not ended."""
+        threads, here = list(self._state.get().threads), threading.current_thread()
+        return any(thread.is_alive() for thread in threads if thread is not here)
 
     def reserve(self) -> Hashable | None:
         """Take a slot, if one is free, and return its name; :meth:`begin` or :meth:`free` follows."""
@@ -66,6 +73,10 @@ class Slots:
         thread = threading.Thread(
             target=_context.run_apart, args=(None, engine, target), name="milepost-run", daemon=False
         )
+        with busy.lock:
+            busy.threads = {other for other in busy.threads if other.ident is None or other.is_alive()} | {
+                thread
+            }
         try:
             thread.start()
         except RuntimeError:
