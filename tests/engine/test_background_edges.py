@@ -348,3 +348,90 @@ def test_a_slot_outlives_what_goes_wrong_in_it(caplog):
     slots.close()
     assert slots.reserve() is None
     slots.submit("d", fails, None)
+
+
+# -- what a review found -----------------------------------------------------------------------------------------------
+
+
+def test_invoke_that_waits_for_a_sleeping_run_gets_what_that_run_comes_to(checkpointer):
+    clock = ManualClock()
+    engine = Engine(checkpointer=checkpointer, clock=clock, poll=0.1)
+    told = []
+
+    @entrypoint()
+    def naps(number: int) -> int:
+        sleep(3600 if number == 1 else 0)
+        return number
+
+    def call():
+        with engine:
+            try:
+                told.append(naps.invoke(1, thread_id="t"))
+            except (RunCancelled, RunAbandoned) as error:
+                told.append(type(error))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    until(
+        lambda: checkpointer.load_head("t") is not None and checkpointer.load_head("t").status == "sleeping"
+    )
+    with engine:
+        sleeping = engine.run("t")
+        sleeping.cancel("no time")
+        assert naps.invoke(2, thread_id="t", busy=busy.wait(PATIENCE)) == 2
+        calling.join(PATIENCE)  # long before its time
+    assert told in ([RunCancelled], [RunAbandoned])  # the second where the new run had begun before it looked
+    engine.close()
+
+
+def test_a_run_goes_on_with_as_many_tasks_at_once_as_it_was_started_with(engine):
+    now, most, lock = [0], [0], threading.Lock()
+
+    @task
+    def counted(number: int) -> int:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        threading.Event().wait(0.02)
+        with lock:
+            now[0] -= 1
+        return number
+
+    @entrypoint()
+    def wide(_: int) -> list:
+        interrupt("go on?")
+        return [future.result() for future in [counted(number) for number in range(6)]]
+
+    run = wide.start(1, {"max_concurrency": 1}, durability="async", thread_id="t")
+    until(lambda: run.status == "interrupted")
+    run.resume(True)
+    assert run.result(PATIENCE) == list(range(6))
+    assert most == [1]
+
+
+def test_a_run_that_cannot_even_begin_fails(engine, checkpointer, monkeypatch):
+    def broken(*_):
+        raise TypeError("its context has a field that is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(milepost.Workflow, "_execution_of", broken)
+        run = edge_holds.start(1, thread_id="t")
+        until(lambda: run.status == "failed")
+    with pytest.raises(TypeError, match="a field that is gone"):
+        run.result()
+    assert checkpointer.load_head("t").owner is None
+    gate.set()
+    run.retry()
+    assert run.result(PATIENCE) == 2
+
+
+def test_a_coroutine_without_a_checkpointer_does_not_block_its_loop(plain_engine):
+    import asyncio
+
+    @entrypoint()
+    async def naps(_: int) -> int:
+        sleep(0.01)
+        return 1
+
+    with pytest.raises(milepost.errors.WouldBlock, match=r"asyncio\.sleep"):
+        asyncio.run(naps.ainvoke(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from functools import partial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from milepost import (
         _adopt,
+        _call,
         _claim,
         _config,
         _durability,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         _keys,
         _outcome,
         _owner,
+        _runs,
         _travel,
         _watch,
         busy,
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from milepost.run import Run
 else:
     _adopt = later("_adopt")
+    _call = later("_call")
     _claim = later("_claim")
     _config = later("_config")
     _durability = later("_durability")
@@ -62,6 +66,7 @@ else:
     _outcome = later("_outcome")
     _owner = later("_owner")
     _running = later("_run")
+    _runs = later("_runs")
     _travel = later("_travel")
     _watch = later("_watch")
     _checkpoint = later("checkpoint")
@@ -140,6 +145,7 @@ class Background(Upkeep[I, R]):
             )
         request = replace(
             self._start(place, input, None),
+            config=_config.kept(place.config, where=f"workflow {self.name!r}", whole=True),
             background=True,
             principal=principal,
             key=key,
@@ -297,8 +303,11 @@ class Background(Upkeep[I, R]):
         executing, thread = place.engine.executing(), taken.state.thread
         try:
             executing.enter()
-            plan = replace(self._plan(place), background=True)
-            execution = _running.Execution(plan, _watch.Watch(), taken)
+            try:
+                execution = self._execution_of(place, taken)
+            except Exception as error:
+                self._fail_before(place, taken, error)
+                raise
             ended = self._execute(place, execution, taken.holding)
             if isinstance(ended, _running.Asleep):
                 place.engine.recovery.wake_at(ended.until, self._known, taken.holding.checkpointer, thread)
@@ -309,6 +318,21 @@ class Background(Upkeep[I, R]):
         finally:
             end()
             executing.leave()
+
+    def _execution_of(self, place: Place, taken: _claim.Taken) -> _running.Execution:
+        """Return the execution of a run that nobody waits for, with the config that it was started with."""
+        config = _config.restored(taken.run.started, place.config, place.said)
+        plan = replace(self._plan(replace(place, config=config)), background=True)
+        return _running.Execution(plan, _watch.Watch(), taken)
+
+    def _fail_before(self, place: Place, taken: _claim.Taken, error: Exception) -> None:
+        """Put on record that a run cannot even begin here: what it began with cannot be read."""
+        where, session = f"workflow {self.name!r}", taken.holding.owner.session
+        failed = _checkpoint.Failed(
+            at=place.engine.clock.now().isoformat(), error=_call.failure(error, where=where)
+        )
+        batch = _checkpoint.Batch(id=f"{session}-b", records=(failed,))
+        taken.holding.rest(taken.state.tail, batch, _checkpoint.Status.FAILED)
 
     def _place_of(self, engine: Engine, checkpointer: Checkpointer, thread: str) -> Place:
         return Place(
@@ -368,15 +392,25 @@ class Background(Upkeep[I, R]):
             self._await_time(place, watch, ended.until)
             if watch.is_gone:
                 return ended
-            ended = self._join(place, plan, watch, None)
+            ended = self._join(place, plan, watch, ended.run)
         return ended
 
     def _await_time(self, place: Place, watch: _watch.Watch, until: float) -> None:
+        """Wait until a time, or until the thread does not sleep any more."""
+        assert place.checkpointer is not None and place.thread is not None  # noqa: S101, PT018
         clock, pool = place.engine.clock, place.engine.pool
+        looks = max(1, round(place.engine.recovery.poll / _LONGEST))
         pool.begin_wait()
         try:
-            while not watch.is_gone and (left := until - clock.now().timestamp()) > 0:
+            for number in itertools.count(1):
+                left = until - clock.now().timestamp()
+                if watch.is_gone or left <= 0:
+                    return
                 self._pause(place, left)
+                if number % looks == 0:
+                    head = place.checkpointer.load_head(place.thread)
+                    if head is None or head.status is not _checkpoint.Status.SLEEPING:
+                        return
         finally:
             pool.end_wait()
 
@@ -419,7 +453,10 @@ class Background(Upkeep[I, R]):
                 if taken.run.status is _checkpoint.Status.RUNNING:
                     return self._execute(place, _running.Execution(plan, watch, taken), taken.holding)
                 _claim.settle(taken)
-            rested = _outcome.outcome(place.checkpointer, place.thread, taken.run, self._step.returns)
+            found = taken.run
+            if request.run is not None and found.id != request.run:  # a later run followed it
+                found = _runs.find(place.checkpointer, place.thread, request.run)
+            rested = _outcome.outcome(place.checkpointer, place.thread, found, self._step.returns)
             assert rested is not None  # noqa: S101 - an eager request takes what runs
             return rested
         finally:

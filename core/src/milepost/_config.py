@@ -57,8 +57,10 @@ def checked(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-def kept(config: Mapping[str, Any], *, where: str) -> Value | None:
+def kept(config: Mapping[str, Any], *, where: str, whole: bool = False) -> Value | None:
     """Return what is recorded of a config with the run that it starts; None where there is nothing to record.
+
+    ``whole`` adds how the run is to execute, for one that others than its caller go on with.
 
     Raises:
         NotSerializable: metadata cannot be kept.
@@ -74,6 +76,8 @@ def kept(config: Mapping[str, Any], *, where: str) -> Value | None:
         "configurable": scalars,
         "run_name": config.get("run_name"),
     }
+    if whole:
+        found |= {name: config.get(name) for name in ("max_concurrency", "durability")}
     found = {name: given for name, given in found.items() if given}
     return Value(text=serde.encode(found, where=f"the config of {where}")) if found else None
 

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
-from milepost import _async, _ids, schema, serde
+from milepost import _async, _context, _ids, schema, serde
 from milepost._asking import Sleeping
 from milepost._call import Call, Ended, identity, raised
 from milepost._clock import LOOK_SECONDS
@@ -14,7 +14,14 @@ from milepost._guarded import GuardedCall
 from milepost._signals import Aborted, Fenced, Signal, Stopped, Suspended
 from milepost._struct import replace
 from milepost.checkpoint import Observed, Outcome, Question
-from milepost.errors import DivergenceError, InterruptExpired, InvalidAnswer, InvalidQuestion, NoCheckpointer
+from milepost.errors import (
+    DivergenceError,
+    InterruptExpired,
+    InvalidAnswer,
+    InvalidQuestion,
+    NoCheckpointer,
+    WouldBlock,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -291,6 +298,10 @@ class Frame:
         if execution.journal is not None:
             self.ask(wait)
             return
+        if _context.runs_loop():
+            raise WouldBlock(
+                "sleep() without a checkpointer would block the event loop: await asyncio.sleep() instead"
+            )
         end = wait.due(execution.clock.now())
         execution.pool.begin_wait()
         try:

@@ -85,13 +85,14 @@ def sleep(duration: float | timedelta) -> None:
     come; what has finished is not repeated. Whichever process then sees it due goes on with the run: the one that began
     it, any engine with ``recover=True``, or ``milepost worker``. ``invoke`` and ``stream`` wait for that; a run that
     was started in the background holds nothing meanwhile. The end is fixed when the run first pauses here, by the
-    wall clock of the process that runs it. Without a checkpointer the thread sleeps.
+    wall clock of the process that runs it. Without a checkpointer the thread sleeps; a coroutine cannot, then.
 
     Args:
         duration: seconds, or a timedelta; 0 does nothing.
 
     Raises:
         InvalidSleep: it is none of these, or less than 0.
+        WouldBlock: a coroutine called it where nothing is recorded: await ``asyncio.sleep()``.
         OutsideWorkflow: no workflow runs here.
     """
     _context.required("sleep()").sleep(_asking.sleeping(duration))

@@ -34,5 +34,5 @@ def outcome(checkpointer: Checkpointer, thread: str, run: RunState, declared: An
             thread_id=thread,
         )
     if run.status is Status.SLEEPING and run.wake is not None:
-        return Asleep(until=run.wake)
+        return Asleep(until=run.wake, run=run.id)
     return Paused(interrupts=pending(run)) if run.status is Status.INTERRUPTED else None

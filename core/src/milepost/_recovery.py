@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from milepost.checkpoint import Checkpointer, Head
 
 _PAGE: Final = 256
+_MOST_TOLD: Final = 10_000
 _AHEAD: Final = 2
 """How many looks ahead times are read, so that what is due then begins at its time, and not at the next look."""
 
@@ -276,6 +277,8 @@ class Recovery:
     @staticmethod
     def _tell_once(state: _Looking, kind: str, about: str, text: str, *args: object) -> None:
         if (kind, about) not in state.told:
+            if len(state.told) >= _MOST_TOLD:
+                state.told.clear()
             state.told.add((kind, about))
             _logger().warning(text, *args)
 

@@ -95,9 +95,10 @@ class Paused(Struct):
 
 
 class Asleep(Struct):
-    """The run waits for a time, in seconds since the epoch."""
+    """The run of this id waits for a time, in seconds since the epoch."""
 
     until: float
+    run: str
 
 
 Rested: TypeAlias = "Returned | Paused | Asleep"
@@ -662,7 +663,11 @@ class Execution:
             self._fail(error)
         if self._refused is not None:
             raise self._refused
-        return Paused(interrupts=as_interrupts(questions)) if due is None else Asleep(until=due)
+        return (
+            Paused(interrupts=as_interrupts(questions))
+            if due is None
+            else Asleep(until=due, run=self.run_id or "")
+        )
 
     def _finish(self, returned: Any) -> Returned:
         final = returned if isinstance(returned, Final) else None

@@ -387,7 +387,7 @@ class Workflow(Background[I, R]):
         if run.status is _checkpoint.Status.ABANDONED:
             return _running.Returned(value=self._values(place.checkpointer, run, place.thread))
         if run.status is _checkpoint.Status.SLEEPING and run.wake is not None:
-            return _running.Asleep(until=run.wake)
+            return _running.Asleep(until=run.wake, run=run.id)
         if run.finished is None:
             interrupts = _running.pending(run)
             self._tell_settled(place, run, interrupts, watch)
