@@ -243,8 +243,12 @@ def test_start_goes_back_to_no_run(engine):
 
 
 def test_where_no_thread_can_begin_the_run_is_handed_on(engine, checkpointer, monkeypatch):
-    def refuse(_):
-        raise RuntimeError("can't start new thread")
+    begin = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "milepost-run":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
