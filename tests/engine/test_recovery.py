@@ -364,6 +364,8 @@ def meets_a_writer(checkpointer, monkeypatch, *, fails=False):
         return wake(thread, position, batch, swap)
 
     def loaded(thread):
+        if threading.current_thread().name != "milepost-run":
+            return load_head(thread)
         left[1] -= 1
         if left[1] == 0:
             raise StorageUnavailable("no answer")
