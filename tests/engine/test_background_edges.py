@@ -354,7 +354,7 @@ def test_a_slot_outlives_what_goes_wrong_in_it(caplog):
     slots.submit("d", fails, None)
 
 
-# -- what a review found -----------------------------------------------------------------------------------------------
+# -- waiting for one's own run, going on as it began, failing before it begins ---------------------------------------------
 
 
 def test_invoke_that_waits_for_a_sleeping_run_gets_what_that_run_comes_to(checkpointer):
