@@ -11,7 +11,7 @@ import pytest
 
 import milepost
 from manual_clock import ManualClock
-from milepost import Engine, busy, entrypoint, interrupt, sleep, task
+from milepost import Engine, busy, entrypoint, get_stream_writer, interrupt, sleep, task
 from milepost._adopt import Adopt
 from milepost._claim import Settled, Start, Taken, Taker, ask_to_cancel, change, take
 from milepost._ids import token
@@ -20,6 +20,7 @@ from milepost._lease import Watch
 from milepost._owner import make
 from milepost._slots import Slots
 from milepost._struct import replace
+from milepost._travel import Cancel
 from milepost.checkpoint import Status, Swap, Value
 from milepost.errors import (
     EngineClosed,
@@ -354,7 +355,7 @@ def test_a_slot_outlives_what_goes_wrong_in_it(caplog):
     slots.submit("d", fails, None)
 
 
-# -- waiting for one's own run, going on as it began, failing before it begins ---------------------------------------------
+# -- waiting for one run, going on as it began, failing before it begins -----------------------------------------------
 
 
 def test_invoke_that_waits_for_a_sleeping_run_gets_what_that_run_comes_to(checkpointer):
@@ -439,3 +440,46 @@ def test_a_coroutine_without_a_checkpointer_does_not_block_its_loop(plain_engine
 
     with pytest.raises(milepost.errors.WouldBlock, match=r"asyncio\.sleep"):
         asyncio.run(naps.ainvoke(1))
+
+
+def test_a_custom_event_over_the_limit_of_the_backend_is_told_by_its_size(checkpointer, monkeypatch):
+    @entrypoint()
+    def writes(_: int) -> str:
+        get_stream_writer()("x" * 5_000)
+        return "done"
+
+    monkeypatch.setattr(checkpointer, "max_batch_bytes", 2_000)
+    engine = Engine(checkpointer=checkpointer)
+    with engine:
+        run = writes.start(1)
+        assert run.result(PATIENCE) == "done"
+    (told,) = [event.value for event in run.events() if event.kind == "custom_written"]
+    assert "over the backend's limit of 2000" in told
+    engine.close()
+
+
+def test_what_a_handle_asks_of_a_thread_that_is_gone(engine, checkpointer):
+    gate.set()
+    run = edge_holds.start(1, thread_id="t")
+    run.result(PATIENCE)
+    with pytest.raises(NothingToCancel):
+        change(taker(checkpointer), Cancel(workflow="edge_holds", reason=None, run="another"))
+    checkpointer.delete("t")
+    for act in (run.retry, run.cancel):
+        with pytest.raises(UnknownThread):
+            act()
+
+
+def test_a_call_that_was_cancelled_is_told_of(engine):
+    @entrypoint()
+    def cancels(_: int) -> bool:
+        futures = [hold(number) for number in range(8)]
+        entered.wait(PATIENCE)
+        cancelled = futures[-1].cancel()
+        gate.set()
+        return cancelled
+
+    run = cancels.start(1)
+    assert run.result(PATIENCE) in {True, False}
+    kinds = {event.kind for event in run.events()}
+    assert ("task_cancelled" in kinds) is run.result()

@@ -416,3 +416,42 @@ def test_an_engine_is_used_and_closed_where_no_thread_can_begin(checkpointer, cl
     with Engine(checkpointer=checkpointer, clock=clock, recover=True) as engine:
         assert steps.invoke(2, thread_id="t") == [0, 1]
     engine.close()
+
+
+def test_a_workflow_whose_backend_does_not_open_is_left_out_and_named_once(
+    engine, checkpointer, clock, caplog
+):
+    @entrypoint(checkpointer="nosuch://place")
+    def elsewhere(_: int) -> int:
+        return 1
+
+    orphan(checkpointer, clock, dead())
+    with caplog.at_level(logging.WARNING, "milepost"):
+        engine.begin()
+        until(lambda: engine.run("t").status == "done")
+        until(lambda: clock.advance(5) or len(clock.waits) > 0)
+        clock.advance(5)
+    told = [record.getMessage() for record in caplog.records if "'elsewhere' out" in record.getMessage()]
+    assert len(told) == 1
+    assert elsewhere.name == "elsewhere"
+
+
+def test_a_request_to_cancel_a_run_that_paused_before_its_process_died_is_carried_out(
+    engine, checkpointer, clock
+):
+    run = asks.start(1, thread_id="t")
+    until(lambda: run.status == "interrupted")
+    head = checkpointer.load_head("t")
+    lagging = replace(
+        head,
+        version=head.version + 1,
+        status=Status.RUNNING,
+        owner=dead(),
+        lease=LEASE,
+        nonce=token(),
+        cancel="enough",
+    )
+    assert checkpointer.swap_head(Swap(head=lagging, expected=head.version))
+    engine.begin()
+    until(lambda: clock.advance(5) or checkpointer.load_head("t").status is Status.CANCELLED)
+    assert run.status == "cancelled"

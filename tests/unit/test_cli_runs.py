@@ -133,6 +133,14 @@ def test_show_tells_what_is_on_record_of_a_run(ask, url, engine, waiting):
     assert ask("runs", "show", url, "t1", "--run", "000000000009-x")[0] == 3
 
 
+def test_show_tells_of_an_older_run(ask, url, engine, waiting):
+    failed(engine)
+    first = engine.run("t2")
+    engine.start(cli_fails, 4, thread_id="t2")
+    code, out, _ = ask("runs", "show", url, "t2", "--run", first.id, "-o", "json")
+    assert (code, json.loads(out)["run"], json.loads(out)["held_by"]) == (0, first.id, None)
+
+
 def test_watch_follows_a_run_and_exits_by_how_it_rests(ask, url, engine, waiting):
     code, out, err = ask("runs", "watch", url, "t1", "-o", "jsonl")
     kinds = [json.loads(line)["kind"] for line in out.splitlines()]
@@ -435,6 +443,12 @@ def test_a_worker_goes_on_with_runs_until_a_signal_comes(flows, tmp_path, handle
 def test_a_wrong_spec_is_named(flows, ask, spec, why):
     code, _, err = ask("worker", spec)
     assert (code, why in err) == (2, True)
+
+
+def test_a_module_that_cannot_be_imported_for_a_reason_of_its_own_says_that(flows, ask):
+    (flows / "cli_webs.py").write_text("import nowhere_at_all\n")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        ask("worker", "cli_webs:engine")
 
 
 def test_a_worker_that_could_execute_nothing_says_so(flows, ask):

@@ -23,6 +23,7 @@ from milepost.checkpoint import (
     Finished,
     Head,
     Interrupted,
+    Keyed,
     Observed,
     Outcome,
     Owner,
@@ -32,6 +33,7 @@ from milepost.checkpoint import (
     Started,
     Status,
     Value,
+    Written,
     contested,
 )
 from milepost.errors import MilepostError
@@ -731,3 +733,57 @@ def test_what_a_record_says_is_read_back_and_what_it_does_not_say_is_not_written
     batch = Batch(id="a-0", records=(record,))
     assert Batch.decode(batch.encode(), thread="t", position=0) == batch
     assert batch.encode().count(b'"expired"') == bool(getattr(record, "expired", ()))
+
+
+# -- custom events, sleeps, deaths, keys -------------------------------------------------------------------------------
+
+
+def wrote(number, call=""):
+    return Written(call=call, name="w", number=number, at="now", value=NULL)
+
+
+def test_a_custom_event_is_on_record_once_and_only_of_the_owner():
+    state = folded(started(), wrote(1), wrote(2), wrote(2), ("b", wrote(3)), wrote(3))
+    assert reasons(state) == ["written: it is on record", "written: not written by the owner"]
+    assert state.run.written == {"": 3}
+
+
+def test_a_rest_takes_nothing_back_of_what_was_written():
+    state = folded(started(), wrote(1), wrote(2), interrupted(written={"": 1, "0": 4}))
+    assert state.run.written == {"": 2, "0": 4}
+    over = folded(started(), wrote(1, "0"), wrote(1, "0.0"), wrote(1), outcome("0"))
+    assert over.run.written == {"": 1}
+
+
+def test_a_run_sleeps_where_all_it_waits_for_is_a_time():
+    nap = Question(id="n", call="0", value=NULL, digest="d", expires="2026-01-01T00:00:00+00:00", sleeps=True)
+    asleep = folded(started(), Interrupted(at="now", questions=(nap,)))
+    both = folded(started(), Interrupted(at="now", questions=(nap, question("q"))))
+    assert (asleep.status, asleep.run.asks, asleep.run.wake) == (Status.SLEEPING, (), 1767225600.0)
+    assert (both.status, both.run.asks) == (Status.INTERRUPTED, ("q",))
+    assert folded(started()).run.wake is None
+    assert folded(started(), ("b", started(run="another"))).rejected
+    state = folded(
+        started(), Interrupted(at="now", questions=(nap,)), Resumed(at="now", owner=owner(), expired=("n",))
+    )
+    assert state.status is Status.RUNNING
+
+
+def test_deaths_in_a_row_are_those_with_nothing_new_between():
+    def died(session):
+        return session, Claimed(at="now", owner=owner(session), died=True)
+
+    state = folded(started(), died("b"), died("c"))
+    assert state.run.deaths == 2
+    state = folded(started(), died("b"), ("b", outcome("0")), died("c"))
+    assert state.run.deaths == 1
+    state = folded(started(), died("b"), ("b", failed()), ("c", retried(session="c")))
+    assert state.run.deaths == 0
+
+
+def test_a_key_stands_alone_in_its_journal():
+    keyed = Keyed(at="now", workflow="w", thread="elsewhere", input=NULL)
+    assert folded(keyed).keyed == keyed
+    assert reasons(folded(keyed, keyed)) == ["keyed: the journal is in use"]
+    assert reasons(folded(started(), keyed)) == ["keyed: the journal is in use"]
+    assert folded(keyed, Deleted(at="now")).keyed is None
