@@ -483,3 +483,13 @@ def test_a_call_that_was_cancelled_is_told_of(engine):
     assert run.result(PATIENCE) in {True, False}
     kinds = {event.kind for event in run.events()}
     assert ("task_cancelled" in kinds) is run.result()
+
+
+def test_a_thread_that_changes_hands_all_the_time_is_busy(engine, monkeypatch):
+    run = edge_holds.start(1, thread_id="t")
+    assert entered.wait(PATIENCE)
+    monkeypatch.setattr("milepost._claim.ask_to_cancel", lambda *_: False)
+    with pytest.raises(ThreadBusy, match="too fast"):
+        run.cancel()
+    gate.set()
+    assert run.result(PATIENCE) == 2
