@@ -493,3 +493,25 @@ def test_a_thread_that_changes_hands_all_the_time_is_busy(engine, monkeypatch):
         run.cancel()
     gate.set()
     assert run.result(PATIENCE) == 2
+
+
+def test_a_result_is_asked_for_again_where_the_run_went_on_meanwhile(engine, monkeypatch):
+    gate.set()
+    run = edge_asks.start(1, thread_id="t")
+    until(lambda: run.status == "interrupted")
+    looked, status = iter([Status.FAILED]), milepost.Run.status.fget
+    monkeypatch.setattr(milepost.Run, "status", property(lambda self: next(looked, None) or status(self)))
+    with pytest.raises(milepost.errors.NotFinished) as error:
+        run.result(0.01)
+    assert error.value.status == "interrupted"
+
+
+def test_what_is_beyond_the_runs_that_may_wait_is_left_to_the_next_look(monkeypatch):
+    monkeypatch.setattr("milepost._slots._MOST_WAITING", 1)
+    slots, done = Slots(1), []
+    slot = slots.reserve()
+    for name in "ab":
+        slots.submit(name, lambda name=name: done.append(name), None)
+    slots.free(slot, None)
+    until(lambda: slots.active == 0)
+    assert done == ["a"]

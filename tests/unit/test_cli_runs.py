@@ -114,6 +114,12 @@ def test_ls_lists_and_filters(ask, url, engine, waiting):
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["interrupted", "failed"]
 
 
+def test_nothing_is_printed_where_there_is_nothing(ask, url):
+    assert ask("runs", "ls", url) == (0, "", "")
+    assert ask("inbox", "ls", url) == (0, "", "")
+    assert ask("runs", "ls", url, "-o", "json")[1] == "[]\n"
+
+
 def test_show_tells_what_is_on_record_of_a_run(ask, url, engine, waiting):
     code, out, _ = ask("runs", "show", url, "t1", "-o", "json")
     shown = json.loads(out)
