@@ -169,10 +169,10 @@ def test_a_wake_up_is_at_its_time_and_not_at_the_next_look(checkpointer, clock):
     sleeper.close()
     watcher = Engine(checkpointer=checkpointer, clock=clock, recover=True, poll=100)
     watcher.begin()
-    until(lambda: 100 in clock.waits)  # the first look saw what is due before the third
-    clock.advance(100)
+    until(lambda: 80 in clock.waits)  # the first look saw what is due before the third
+    clock.advance(80)
     until(lambda: 130 in clock.waits)  # and the second is not the last word
-    clock.advance(29)
+    clock.advance(49)
     assert watcher.run("t").status == "sleeping"
     clock.advance(1)
     until(lambda: watcher.run("t").status == "done")  # nothing moves the clock to the next look

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 256
 _MOST_TOLD: Final = 10_000
+_EARLY: Final = 0.8
+"""After how much of ``poll`` the next look begins: the rest is for taking a thread and beginning with it."""
 _AHEAD: Final = 2
 """How many looks ahead times are read, so that what is due then begins at its time, and not at the next look."""
 
@@ -160,7 +162,7 @@ class Recovery:
             state.look.clear()
             if self.adopts and clock.monotonic() >= next_look:
                 left = self._look(state)
-                next_look = clock.monotonic() + min(self.poll, left)
+                next_look = clock.monotonic() + min(_EARLY * self.poll, left)
             due = self._wake(state)
             until = next_look - clock.monotonic() if self.adopts else self.poll
             clock.wait(state.look, max(0.0, min(until, due)))
